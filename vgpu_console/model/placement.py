@@ -1,0 +1,47 @@
+"""Facts from Placement: resource providers with their inventories, allocations and traits."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider offers of one resource class."""
+
+    resource_class: str
+    total: int
+    reserved: int = 0
+    max_unit: int | None = None
+    allocation_ratio: float = 1.0
+
+
+class Allocation(msgspec.Struct, frozen=True):
+    """What one consumer (a server, or a migration's uuid) holds of one provider."""
+
+    consumer_id: str
+    resources: dict[str, int]
+
+
+class ResourceProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of a provider tree: a compute host (root), or a GPU or virtual function below it.
+
+    ``generation`` moves whenever inventories, allocations, traits or aggregates do. ``inventories``, ``allocations``
+    and ``traits`` are None where they could not be read.
+    """
+
+    uuid: str
+    name: str
+    generation: int
+    parent_uuid: str | None = None
+    root_uuid: str = ""
+    inventories: tuple[Inventory, ...] | None = None
+    allocations: tuple[Allocation, ...] | None = None
+    traits: tuple[str, ...] | None = None
+
+
+class PlacementFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of Placement. ``usages``: project id -> resource class -> amount (``GET /usages``)."""
+
+    providers: tuple[ResourceProvider, ...] = ()
+    usages: dict[str, dict[str, int]] = {}
+    max_microversion: str = ""
