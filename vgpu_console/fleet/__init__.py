@@ -1,0 +1,1 @@
+"""When to ask whom, and the join of all answers into one snapshot."""

@@ -1,0 +1,90 @@
+"""The engine behind a live screen: one thread that drives the collector and joins what came in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from vgpu_console.fleet.collector import Collector
+from vgpu_console.fleet.join import Joiner
+from vgpu_console.model.snapshot import Snapshot
+
+LOG = logging.getLogger("vgpu_console.engine")
+
+GATHER_S = 0.1
+"""Answers that come within this time of one another make one snapshot."""
+
+
+class Engine:
+    """Produces snapshots until it is stopped. ``on_snapshot`` is called from the engine's own thread."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        joiner: Joiner,
+        clock: Callable[[], float] = time.time,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self._collector = collector
+        self._joiner = joiner
+        self._clock = clock
+        self._close = close or collector.close
+        self._on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None
+        self._stopping = threading.Event()
+        self._paused = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.snapshot = Snapshot(taken_at=clock())
+
+    @property
+    def paused(self) -> bool:
+        """True while no source is asked."""
+        return self._paused.is_set()
+
+    def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
+        """Begin asking; returns at once."""
+        self._on_snapshot = on_snapshot
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the engine's thread and close the sources; calls that hang are left to their daemon threads."""
+        self._stopping.set()
+        self._collector.wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        self._close()
+
+    def refresh_now(self) -> None:
+        """Ask every source at once, whatever its pace; also while paused, once."""
+        self._collector.refresh_now()
+        if self.paused:
+            self._collector.tick()
+
+    def pause(self) -> None:
+        """Ask no more until ``resume``; ages go on growing."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Ask again."""
+        self._paused.clear()
+        self._collector.wake()
+
+    def _run(self) -> None:
+        seen = joined = -1
+        while not self._stopping.is_set():
+            try:
+                next_s = 1.0 if self.paused else self._collector.tick()
+                version = self._collector.wait(seen, min(1.0, next_s))
+                if version == seen and version == joined:
+                    continue
+                seen = version
+                if self._stopping.wait(GATHER_S):
+                    return
+                joined = seen = self._collector.version
+                self.snapshot = self._joiner.join(self._collector.facts(), self._clock())
+                self._on_snapshot(self.snapshot)
+            except Exception:
+                LOG.exception("the engine goes on after a fault of this console")
+                self._stopping.wait(1.0)
