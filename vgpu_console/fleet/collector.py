@@ -194,6 +194,11 @@ class Collector:
         with self._lock:
             return tuple(s.status.key for s in self._slots.values() if s.status.attempted_at is None)
 
+    def busy(self) -> bool:
+        """Whether any source is being asked now."""
+        with self._lock:
+            return any(s.started is not None for s in self._slots.values())
+
     def collect_once(self, deadline_s: float, progress: Callable[[int, int], None] | None = None) -> Facts:
         """Ask every source once and return when all have answered or failed, or ``deadline_s`` seconds are over.
 

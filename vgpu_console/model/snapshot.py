@@ -92,6 +92,15 @@ class PhysicalGpu(msgspec.Struct, frozen=True, kw_only=True):
     numa_node: int | None = None
     provider_uuid: str | None = None  # only where the GPU itself is a provider (not SR-IOV)
 
+    @property
+    def vgpus_free(self) -> int | None:
+        """What could still be handed out of the active type; 0 while the virtual functions it needs are off."""
+        if self.sriov and self.vfs_enabled == 0:
+            return 0
+        if self.vgpus_max is None or self.vgpus_used is None:
+            return None
+        return max(0, self.vgpus_max - self.vgpus_used)
+
 
 class MediatedDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A vGPU: a mediated device, or, on vendor VFIO, a virtual function with a type (then ``uuid`` is None)."""
@@ -212,9 +221,14 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     zone: str | None = None
     stale: bool = False  # the figures are from an earlier answer; the last attempt failed
 
+    used_source: str = ""  # "libvirt"; "placement" where the host's libvirt never answered
+
     @property
     def mdevs_free(self) -> int | None:
-        """What could still be handed out: real maximum less used; None when either is unknown."""
+        """What could still be handed out, summed over the GPUs; None when any of them is unknown."""
+        if self.gpus:
+            free = [gpu.vgpus_free for gpu in self.gpus]
+            return None if None in free else sum(n for n in free if n is not None)
         if self.mdevs_max is None or self.mdevs_used is None:
             return None
         return max(0, self.mdevs_max - self.mdevs_used)

@@ -1,0 +1,65 @@
+# Everything a contributor types. `make` alone lists it; CONTRIBUTING.md explains it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+LAB := $(BIN)/python tests/lab/cloud/lab
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help setup demo test lint types imports pytest snapshots bench lab lab-down test-lab lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv what requirements.lock says; at once when nothing changed
+	@.ci/setup.sh
+
+demo: setup ## the console on the embedded cloud; ARGS="…" is passed on
+	@exec $(BIN)/vgpu-console --demo $(ARGS)
+
+test: lint types imports pytest ## lint, types, import contracts and every test that needs no other server
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	@$(BIN)/mypy
+
+imports: setup ## import-linter: who may import whom
+	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+pytest: setup ## the tests alone; ARGS="-k quota" is passed on
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+
+snapshots: setup ## accept the screens' pictures as they are drawn now
+	@$(BIN)/pytest -q tests/screens --snapshot-update $(ARGS)
+
+bench: setup ## the benchmark; prints ratios, takes minutes
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lab: setup ## bring up a real Keystone, Placement and Nova on loopback
+	@$(LAB) setup
+	@$(LAB) up
+
+lab-down: setup ## take it down
+	@$(LAB) down
+
+# The tests bring up a lab of their own and take it down; the trap is for a run that is killed before it can.
+test-lab: setup ## the tests on a real cloud of their own; LAB_KEEP=1 leaves it up between runs
+	@$(LAB) setup
+	@[ "$${LAB_KEEP:-}" = 1 ] || trap 'LAB_HOME=.lab/test-cloud $(LAB) down >/dev/null' EXIT; \
+		$(BIN)/pytest -q tests/lab $(ARGS)
+
+lock: setup ## resolve requirements.lock anew, with the newest versions that pyproject.toml allows
+	@.tools/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links \
+		--extra libvirt --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove the environments and everything that was built
+	@if [ -d .lab ] && [ -x $(BIN)/python ]; then $(LAB) down || true; fi
+	@rm -rf .venv .tools .lab .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis snapshot_report.html
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""What is known of one server: its request, its allocation, and each device it holds."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+
+from vgpu_console.model.snapshot import Snapshot, VgpuServer
+from vgpu_console.screens.dialogs.base import Dialog
+from vgpu_console.screens.lines import Lines
+from vgpu_console.screens.render.facts import labelled
+from vgpu_console.screens.render.servers import details
+
+
+class ServerDialog(Dialog[str]):
+    """Labelled lines; ``h`` goes to the server's host."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("h,enter", "host", "Go to its host", id="server.host"),
+        Binding("y", "copy_id", "Copy its id", id="server.copy"),
+    ]
+
+    def __init__(self, server: VgpuServer, snapshot: Snapshot | None) -> None:
+        super().__init__()
+        self._server = server
+        self._snapshot = snapshot or Snapshot()
+        self.heading = server.name or server.id
+        self.footing = "h host · y copy id · esc" if server.host else "y copy id · esc"
+
+    def inside(self) -> ComposeResult:
+        """The lines."""
+        lines = [labelled(label, *spans) for label, spans in details(self._server, self._snapshot)]
+        with VerticalScroll(classes="list"):
+            yield Lines(*lines)
+
+    def action_host(self) -> None:
+        """Close and go to the host."""
+        if self._server.host:
+            self.dismiss(self._server.host)
+
+    def action_copy_id(self) -> None:
+        """Copy the server's id."""
+        from vgpu_console.app import VgpuConsoleApp
+
+        if isinstance(self.app, VgpuConsoleApp):
+            self.app.copy_text(self._server.id, "server id")

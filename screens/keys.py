@@ -1,0 +1,208 @@
+"""Every key of the console, as one table: bindings, key line, help, palette and the README's list come from it.
+
+A later action adds one ``Key`` here and one ``action_…`` method; nothing else has to know.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import ActiveBinding, Binding
+
+from vgpu_console.screens.widgets.cells import Span
+
+Scope = Literal["app", "view", "fleet"]
+"""Where a key is bound: on the application, on every view with a table, or on the fleet's own screens only."""
+
+Group = Literal["Views", "Table", "Fleet", "Console"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key with the id that the configuration's ``[keys]`` table uses to move it.
+
+    ``word`` is for the key line, ``help`` for the help screen, the palette and the README. A ``reason`` keeps the key
+    visible and dim: pressing it says the reason.
+    """
+
+    id: str
+    keys: str
+    action: str
+    word: str
+    help: str
+    group: Group
+    scope: Scope = "app"
+    shown: bool = False
+    reason: str = ""
+
+    @property
+    def first(self) -> str:
+        """The key to show where there is room for one."""
+        return self.keys.split(",")[0]
+
+
+_READS_ONLY = "this version reads the fleet and does not change it"
+
+KEYS: tuple[Key, ...] = (
+    Key(
+        "migrate",
+        "m",
+        "reserved('migrate')",
+        "migrate",
+        "Live-migrate a server (kept for it)",
+        "Fleet",
+        "view",
+        shown=True,
+        reason=f"migrate: {_READS_ONLY}; live migrations that run are on 4",
+    ),
+    Key(
+        "limits",
+        "l",
+        "reserved('limits')",
+        "limits",
+        "Change a project's limit (kept for it)",
+        "Fleet",
+        "view",
+        shown=True,
+        reason=f"limits: {_READS_ONLY}; limits and their use are on 3",
+    ),
+    Key("filter", "/", "filter", "filter", "Filter the table as you type; esc clears", "Table", "view", shown=True),
+    Key("sort", "s", "sort", "sort", "Choose the column to sort by", "Table", "view", shown=True),
+    Key("sort-reverse", "S", "sort_reverse", "reverse", "Reverse the order", "Table", "view"),
+    Key("jump", ":", "jump", "go to", "Go to a view, host, server or project by name", "Views", shown=True),
+    Key("copy", "y", "copy", "copy", "Copy the row's name, id or text", "Table", "view", shown=True),
+    Key("help", "?,f1", "help", "help", "All keys that work here, searchable", "Console", shown=True),
+    Key("export", "ctrl+s", "export", "export", "Write this screen as SVG and text files", "Console", shown=True),
+    Key("view-fleet", "1", "view('fleet')", "fleet", "Hosts, quota and running migrations", "Views"),
+    Key("view-servers", "2", "view('servers')", "servers", "Servers with vGPUs", "Views"),
+    Key("view-quota", "3", "view('quota')", "quota", "Each project's vGPU limit and use", "Views"),
+    Key("view-migrations", "4", "view('migrations')", "migrations", "Live migrations, running and ended", "Views"),
+    Key("previous", "minus,backspace", "previous", "previous", "The view before this one", "Views"),
+    Key("back", "escape", "back", "back", "Clear the filter, else one level back; never quits", "Views", "view"),
+    Key("wide", "w", "wide", "wide", "Every column, or only those that fit", "Table", "view"),
+    Key("faults", "z", "faults", "faults", "Only rows with something wrong, or all", "Table", "view"),
+    Key("pane-next", "tab", "app.focus_next", "pane", "The next pane", "Table", "view"),
+    Key("pane-previous", "shift+tab", "app.focus_previous", "pane", "The pane before", "Table", "view"),
+    Key("refresh", "r", "refresh_now", "refresh", "Ask every source again now", "Fleet"),
+    Key("pause", "p", "pause", "pause", "Hold the screen still, or let it go on", "Fleet"),
+    Key("palette", "ctrl+p", "command_palette", "palette", "Every command by name", "Console"),
+    Key("theme", "T", "theme", "theme", "The next theme", "Console"),
+    Key("quit", "q", "quit_or_back", "quit", "Quit; in a detail, back", "Console"),
+    Key("interrupt", "ctrl+c", "interrupt", "quit", "Twice: quit", "Console"),
+)
+
+BY_ID: Mapping[str, Key] = {key.id: key for key in KEYS}
+
+
+def bindings(scope: Scope) -> list[Binding]:
+    """Textual's bindings of one scope, each with its id, so that a keymap can move it."""
+    return [
+        Binding(k.keys, k.action, k.help, show=k.shown, id=k.id, key_display=None) for k in KEYS if k.scope == scope
+    ]
+
+
+TABLE_KEYS: Mapping[str, tuple[str, str]] = {
+    "table.open": ("open", "Open the row under the cursor"),
+    "table.up": ("up", "One row up"),
+    "table.down": ("down", "One row down"),
+    "table.page_up": ("page up", "One page up"),
+    "table.page_down": ("page down", "One page down"),
+    "table.first": ("first", "To the first row"),
+    "table.last": ("last", "To the last row"),
+    "table.mark": ("mark", "Mark the row, or take its mark away"),
+    "table.clear_marks": ("clear marks", "Take all marks away"),
+}
+"""The table widget's own bindings, by id: word and help."""
+
+
+def _table_bindings() -> list[Binding]:
+    from vgpu_console.screens.widgets.fleet_table import FleetTable
+
+    return [b for b in FleetTable.BINDINGS if isinstance(b, Binding) and b.id is not None]
+
+
+def describe(binding: Binding) -> tuple[str, str, str]:
+    """A binding's word, help and group, wherever it is bound."""
+    key = BY_ID.get(binding.id or "")
+    if key is not None:
+        return key.word, key.help, key.group
+    word, text = TABLE_KEYS.get(binding.id or "", (binding.description, binding.description))
+    return word, text, "Table"
+
+
+def unknown_ids(remapped: Iterable[str]) -> list[str]:
+    """A line for each id of a keymap that no key has, with the nearest one that exists."""
+    known = [*BY_ID, *TABLE_KEYS]
+    lines = []
+    for wanted in remapped:
+        if wanted in known:
+            continue
+        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+        lines.append(f"keys: no action is called {wanted}" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
+
+
+def key_line(active: Iterable[ActiveBinding], width: int) -> list[Span]:
+    """The keys that work now, as many as fit into ``width`` cells; reserved and disabled ones are dim throughout."""
+    live: dict[str, ActiveBinding] = {}
+    for one in active:
+        if one.binding.id is not None and one.binding.show:
+            live.setdefault(one.binding.id, one)
+    order = ["table.open", *BY_ID]
+    spans: list[Span] = [(" ", "")]
+    for name in sorted(live, key=lambda n: order.index(n) if n in order else len(order)):
+        one = live[name]
+        word = describe(one.binding)[0]
+        key = BY_ID.get(name)
+        dim = not one.enabled or (key is not None and bool(key.reason))
+        shown = key_words(one.binding.key)
+        width -= len(shown) + len(word) + 3
+        if width < -2:
+            break
+        spans += [(shown, "muted" if dim else "accent"), (f" {word}  ", "muted" if dim else "")]
+    return spans
+
+
+_SHOWN_AS = {
+    "minus": "-",
+    "plus": "+",
+    "escape": "esc",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "space": "space",
+    "full_stop": ".",
+    "comma": ",",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "circumflex_accent": "^",
+}
+
+
+def key_words(keys: str) -> str:
+    """Keys as they are written for eyes: ``minus,backspace`` becomes ``- backspace``."""
+    words = []
+    for key in keys.split(","):
+        *modifiers, last = key.strip().split("+")
+        if last.startswith("upper_"):
+            last = last.removeprefix("upper_").upper()
+        words.append("+".join([*modifiers, _SHOWN_AS.get(last, last)]))
+    return " ".join(words)
+
+
+def words_line(*pairs: tuple[str, str]) -> list[Span]:
+    """Keys and words for the foot of the screen where something is typed."""
+    return [(" ", ""), *(span for key, word in pairs for span in ((key, "accent"), (f" {word}  ", "")))]
+
+
+def markdown_table() -> str:
+    """The keys as a Markdown table, for the README."""
+    lines = ["| Key | Does | Name in `[keys]` |", "|---|---|---|"]
+    lines += [f"| `{key_words(b.key)}` | {TABLE_KEYS[b.id or ''][1]} | `{b.id}` |" for b in _table_bindings()]
+    lines += [f"| `{key_words(k.keys)}` | {k.help} | `{k.id}` |" for k in KEYS if not k.reason]
+    return "\n".join(lines) + "\n"

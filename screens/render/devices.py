@@ -1,0 +1,177 @@
+"""A host's devices as an indented table: GPU, its virtual functions, the vGPU on each, and who has it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import NamedTuple
+
+from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VirtualFunction
+from vgpu_console.screens.render import words
+from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
+from vgpu_console.screens.widgets.columns import Column
+from vgpu_console.screens.widgets.fleet_table import TableRow
+
+COLUMNS = (
+    Column("device", "DEVICE", 27, flex=5, maximum=44),
+    Column("type", "TYPE", 12, flex=1, priority=2, maximum=20),
+    Column("state", "STATE", 10),
+    Column("used", "USED BY", 16, flex=2),
+    Column("project", "PROJECT", 13, flex=1, priority=1),
+)
+
+_EMPTY = text("")
+_FEW = 3
+"""Up to this many idle functions are shown one by one; more are folded into one row."""
+
+
+class DeviceTree(NamedTuple):
+    """The rows, and for each row that a server holds, Nova's server id."""
+
+    rows: list[TableRow]
+    servers: dict[str, str]
+
+
+def device_tree(snapshot: Snapshot, host: Host, opened: Collection[str] = ()) -> DeviceTree:
+    """The rows of one host. ``opened`` holds the addresses of GPUs whose idle functions are unfolded."""
+    by_parent: dict[str | None, list[MediatedDevice]] = defaultdict(list)
+    for device in snapshot.mdevs:
+        if device.host == host.name:
+            by_parent[device.parent].append(device)
+    rows: list[TableRow] = []
+    servers: dict[str, str] = {}
+
+    def add(device: MediatedDevice, depth: int, label: str = "") -> None:
+        row = _device_row(device, depth, label)
+        rows.append(row)
+        if device.server_id:
+            servers[row.id] = device.server_id
+
+    for gpu in host.gpus or ():
+        rows.append(_gpu_row(gpu))
+        for device in by_parent.pop(gpu.address, []):
+            add(device, 1)
+        idle: list[VirtualFunction] = []
+        for function in gpu.functions:
+            devices = by_parent.pop(function.address, [])
+            if not devices and not function.mdevs and not function.current_vgpu_type:
+                idle.append(function)
+                continue
+            if len(devices) == 1 and devices[0].uuid is None:
+                add(devices[0], 1, function.address)  # vendor VFIO: the function is the device
+                continue
+            rows.append(_function_row(function))
+            for device in devices:
+                add(device, 2)
+        if len(idle) <= _FEW or gpu.address in opened:
+            rows.extend(_function_row(function) for function in idle)
+        elif idle:
+            rows.append(_idle_row(gpu, idle))
+    orphans = [device for devices in by_parent.values() for device in devices]
+    if orphans:
+        rows.append(TableRow("lost", (text("no GPU found for", "warn"), _EMPTY, _EMPTY, _EMPTY, _EMPTY)))
+        for device in orphans:
+            add(device, 1)
+    return DeviceTree(rows, servers)
+
+
+def gpu_of_row(row_id: str) -> str | None:
+    """The GPU whose idle functions a row folds or unfolds; None for other rows."""
+    kind, _, address = row_id.partition(":")
+    return address if kind in ("gpu", "idle") else None
+
+
+def _gpu_row(gpu: PhysicalGpu) -> TableRow:
+    kind = words.short_type(gpu.active_type_name or "")
+    if gpu.mixed_types:
+        kind = f"{kind or 'several'} mixed"
+    name = gpu.model or "unnamed GPU"
+    label: tuple[Span, ...] = ((gpu.address, "accent"), (f" {name}", "title"))
+    if gpu.mechanism == "vendor-vfio":
+        label += ((" vendor VFIO", "muted"),)
+    if gpu.sriov:
+        short = gpu.vfs_enabled == 0 and bool(gpu.vfs_total)
+        shown = f"VFs {words.number(gpu.vfs_enabled)}/{words.number(gpu.vfs_total)}"
+        state = text(shown, "warn" if short else "muted")
+    else:
+        state = text(*{"mdev": ("mdev", "muted"), "none": ("no vGPU", "muted")}.get(gpu.mechanism, ("?", "unknown")))
+    origin = {"host": "host max", "catalogue": "catalogue max", "unknown": "? max"}[gpu.max_source]
+    use = text("–", "muted") if gpu.mechanism == "none" else bar(gpu.vgpus_used, gpu.vgpus_max, 8)
+    return TableRow(
+        f"gpu:{gpu.address}",
+        (
+            Cell(label, gpu.address),
+            text(kind or "none set", "" if kind else "muted"),
+            state,
+            use,
+            text(origin, "muted"),
+        ),
+        f"{gpu.address} {name} {kind} {gpu.mechanism}",
+    )
+
+
+def _function_row(function: VirtualFunction) -> TableRow:
+    creatable = ", ".join(function.creatable)
+    idle = not function.mdevs and not function.current_vgpu_type
+    note = f"can take {creatable}" if creatable else ""
+    return TableRow(
+        f"vf:{function.address}",
+        (
+            text(f"  {function.address}", "muted" if idle else ""),
+            _EMPTY,
+            text("· idle" if idle else "VF", "muted"),
+            text(note if idle else "", "muted"),
+            _EMPTY,
+        ),
+        f"{function.address} {'idle' if idle else ''}",
+    )
+
+
+def _idle_row(gpu: PhysicalGpu, idle: list[VirtualFunction]) -> TableRow:
+    creatable = list(dict.fromkeys(name for function in idle for name in function.creatable))
+    names = {t.type_id: words.short_type(t.type_name) for t in gpu.types}
+    able = ", ".join(dict.fromkeys(names.get(name, name) for name in creatable))
+    last = idle[-1].address.rpartition(":")[2]
+    return TableRow(
+        f"idle:{gpu.address}",
+        (
+            text(f"  {words.plural(len(idle), 'idle VF')}  {idle[0].address.rpartition(':')[2]} … {last}", "muted"),
+            _EMPTY,
+            text("· idle", "muted"),
+            text(f"can take {able}" if able else "enter unfolds", "muted"),
+            _EMPTY,
+        ),
+        f"{gpu.address} idle",
+    )
+
+
+def _device_row(device: MediatedDevice, depth: int, label: str = "") -> TableRow:
+    name = label or device.uuid or device.parent or words.UNKNOWN
+    row_id = f"mdev:{device.uuid}" if device.uuid else f"vgpu:{device.parent}"
+    state: Span = {
+        "active": ("✓ active", "ok"),
+        "defined": ("· defined", "muted"),
+        "unknown": ("? unknown", "unknown"),
+    }[device.state]
+    if device.server or device.server_id:
+        holder = text(device.server or device.server_id)
+    elif device.domain:
+        holder = text(f"{device.domain} (domain)", "warn")
+    elif device.used is None:
+        holder = text("? not readable", "unknown")
+    elif device.used:
+        holder = text("a guest not in Nova", "warn")
+    else:
+        holder = text("free", "muted")
+    kind = words.short_type(device.type_name or device.type_id)
+    return TableRow(
+        row_id,
+        (
+            text("  " * depth + name),
+            text(kind),
+            Cell((state,)),
+            holder,
+            text(device.project or device.project_id or ""),
+        ),
+        f"{name} {kind} {state[0]} {holder.text} {device.project or ''}",
+    )

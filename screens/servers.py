@@ -1,0 +1,64 @@
+"""Servers with vGPUs, of all projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual import on
+from textual.widget import Widget
+
+from vgpu_console.model.snapshot import Snapshot, VgpuServer
+from vgpu_console.screens.render import empty, servers
+from vgpu_console.screens.render.row_cache import RowCache
+from vgpu_console.screens.view import TablePane, ViewScreen
+from vgpu_console.screens.widgets.fleet_table import FleetTable
+
+
+class ServersScreen(ViewScreen):
+    """Every server that asks for, holds or is allocated a vGPU; enter shows what is known of it."""
+
+    view = "servers"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: RowCache[VgpuServer] = RowCache(lambda s: s.id, lambda s, _: servers.server_row(s))
+
+    def body(self) -> Iterable[Widget]:
+        """One table."""
+        yield TablePane("Servers with vGPUs", servers.COLUMNS, noun="server", id="servers-pane")
+
+    def show_snapshot(self, snapshot: Snapshot | None, now: float) -> None:
+        """Bring the table up to date."""
+        pane = self.query_one(TablePane)
+        pane.show(
+            self._rows.rows(s for s in snapshot.servers if not pane.faults_only or servers.is_fault(s))
+            if snapshot
+            else [],
+            empty=empty.why_no_servers(snapshot),
+            of=len(snapshot.servers) if snapshot else 0,
+        )
+        self.more_rows(self._rows)
+
+    @on(FleetTable.Opened)
+    async def _opened(self, event: FleetTable.Opened) -> None:
+        event.stop()
+        await self.console.open_server(event.row_id)
+
+    def _server(self, row_id: str) -> VgpuServer | None:
+        snapshot = self.console.snapshot
+        return next((s for s in snapshot.servers if s.id == row_id), None) if snapshot else None
+
+    def name_of(self, row_id: str) -> str:
+        """The server's name."""
+        server = self._server(row_id)
+        return server.name if server and server.name else row_id
+
+    def copies_of(self, row_id: str) -> list[tuple[str, str, str]]:
+        """Name, id, host and project of the server."""
+        choices = [("n", "server name", self.name_of(row_id)), ("i", "server id", row_id)]
+        server = self._server(row_id)
+        if server is not None:
+            choices.append(("p", "project id", server.project_id))
+            if server.host:
+                choices.append(("h", "host name", server.host))
+        return choices

@@ -1,0 +1,358 @@
+"""What every view shares: the frame around its tables, and the keys that work on the table under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.screens import keys
+from vgpu_console.screens.lines import Lines
+from vgpu_console.screens.render import frame
+from vgpu_console.screens.render.empty import no_faults
+from vgpu_console.screens.render.row_cache import RowCache
+from vgpu_console.screens.widgets.cells import Span
+from vgpu_console.screens.widgets.columns import Column
+from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
+from vgpu_console.screens.widgets.source_strip import SourceStrip
+from vgpu_console.screens.widgets.span_line import SpanLine
+from vgpu_console.screens.widgets.title_line import TitleLine
+
+if TYPE_CHECKING:
+    from vgpu_console.app import VgpuConsoleApp
+
+
+class FilterLine(Input):
+    """The filter of the table, typed at the bottom of the screen."""
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="filter: words, !without, column:word, column>3", id="filter-line", compact=True)
+
+
+class TablePane(Container):
+    """A table with its title line. The title carries the count, the filter and what the right end says."""
+
+    def __init__(self, title: str, columns: Sequence[Column], *, noun: str, id: str, counted: bool = True) -> None:
+        super().__init__(id=id)
+        self.pane_title = title
+        self.noun = noun
+        self.counted = counted
+        self.head = SpanLine(classes="pane-title")
+        self.table = FleetTable(columns)
+        self.faults_only = False
+        self.wide = False
+        self._all_columns = tuple(columns)
+        self._right: tuple[Span, ...] = ()
+        self._empty = ""
+        self._unfiltered = 0
+        self._shown: Sequence[TableRow] = ()
+
+    def compose(self) -> ComposeResult:
+        """The title above the table."""
+        yield self.head
+        yield self.table
+
+    def show(self, rows: Sequence[TableRow], *, empty: str, right: Sequence[Span] = (), of: int | None = None) -> None:
+        """Show rows; ``empty`` says why there are none. ``of`` counts those too that ``faults_only`` hides."""
+        self._empty = empty
+        self._unfiltered = len(rows) if of is None else of
+        self._right = tuple(right)
+        if len(rows) != len(self._shown) or any(new is not old for new, old in zip(rows, self._shown, strict=True)):
+            self._shown = rows
+            self.table.set_rows(rows)
+        self.restate()
+
+    def show_columns(self) -> str:
+        """Give the columns that had no room the first claim to it, or the usual ones again; says which are shown."""
+        if self.wide:
+            shown = set(self.table.shown_columns)
+            columns = [
+                c if c.priority == 0 and i == 0 else replace(c, priority=20 + i if c.key in shown else 1 + i)
+                for i, c in enumerate(self._all_columns)
+            ]
+            if shown.issuperset(c.key for c in self._all_columns):
+                self.wide = False
+                return "every column has room already"
+        else:
+            columns = list(self._all_columns)
+        self.table.set_columns(columns)
+        return "columns: " + ", ".join(c.title for c in self._all_columns if c.key in self.table.shown_columns)
+
+    def restate(self) -> None:
+        """Bring the title and the reason for emptiness up to date."""
+        table = self.table
+        if self.faults_only and self._unfiltered:
+            table.set_empty(no_faults(self._unfiltered, self.noun))
+        else:
+            table.set_empty(self._empty)
+        left = frame.count_span(
+            self.pane_title,
+            (len(table.rows), self._unfiltered) if self.counted or table.filter_text else None,
+            table.filter_text,
+            self.faults_only,
+        )
+        if table.marks:
+            left += ((f"  {len(table.marks)} marked", "accent"),)
+        self.head.set_spans(left, self._right)
+
+    @on(FleetTable.Counted)
+    @on(FleetTable.Marked)
+    def _recount(self) -> None:
+        self.restate()
+
+
+class ViewScreen(Screen[None]):
+    """A view of the fleet. Subclasses give ``body()`` and ``show_snapshot()``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("view")]
+    AUTO_FOCUS = "FleetTable"
+    view: ClassVar[str] = ""
+    detail: ClassVar[bool] = False
+    """True on screens that were drilled down to: there q goes back."""
+
+    @property
+    def console(self) -> VgpuConsoleApp:
+        """The application."""
+        return cast("VgpuConsoleApp", self.app)
+
+    @property
+    def narrow(self) -> bool:
+        """Below 100 columns."""
+        return self.app.size.width < 100
+
+    # The frame ----------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Title, sources, tabs, the body, the filter line and the key line."""
+        with Container(id="frame"):
+            yield TitleLine(id="title")
+            yield SourceStrip(id="sources", clock=self.console.now)
+            yield SpanLine(id="tabs")
+            with Container(id="body"):
+                yield from self.body()
+            yield FilterLine()
+            yield SpanLine(id="keys")
+        yield Lines(
+            (("This window is too small.", "warn"),), (("60 × 15 characters are the least.", "muted"),), id="too-small"
+        )
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets of the view."""
+        raise NotImplementedError
+
+    def show_snapshot(self, snapshot: Snapshot | None, now: float) -> None:
+        """Bring the body up to date; called with every snapshot and every second."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """The first picture, before any source has answered."""
+        self.query_one(FilterLine).display = False
+        self.update()
+
+    def on_screen_resume(self) -> None:
+        """What came while another screen was in front."""
+        if self.is_mounted:
+            self.update()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """The frame's lines depend on the width."""
+        self.call_after_refresh(self.update)
+
+    def update(self) -> None:
+        """Show what is known now. Widgets repaint only what changed."""
+        if not self.is_mounted:
+            return
+        snapshot, now = self.console.snapshot, self.console.now()
+        narrow = self.narrow
+        notices: list[Span] = [("‖ PAUSED", "warn")] if self.console.paused else []
+        if snapshot is not None:
+            self.query_one(TitleLine).show(snapshot.identity, *notices)
+            self.query_one(SourceStrip).show(snapshot)
+        self.query_one("#tabs", SpanLine).set_spans(frame.tab_spans(snapshot, self.view, narrow=narrow))
+        self.show_snapshot(snapshot, now)
+        self.show_keys()
+
+    def more_rows(self, *caches: RowCache[Any]) -> None:
+        """Come back soon for the rows that a cache left for later."""
+        if not all(cache.complete for cache in caches):
+            self.set_timer(0.03, self.update)
+
+    def show_keys(self) -> None:
+        """The keys that work here, those that say a reason dim."""
+        line = self.query_one("#keys", SpanLine)
+        if self.query_one(FilterLine).has_focus:
+            line.set_spans(keys.words_line(("enter", "keep"), ("esc", "clear")))
+        else:
+            line.set_spans(keys.key_line(self.active_bindings.values(), self.app.size.width - 1))
+
+    # The table in question ----------------------------------------------------------------------------------------
+
+    @property
+    def pane(self) -> TablePane | None:
+        """The pane whose table has the focus, else the first one that is shown."""
+        panes = [p for p in self.query(TablePane) if p.display and p.table.is_on_screen]
+        for pane in panes:
+            if pane.table.has_focus:
+                return pane
+        aimed = [p for p in panes if p.id == self._aimed]
+        return (aimed or panes or [None])[0]
+
+    _aimed: str | None = None
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Remember the pane, so that the filter line works on it; the key line depends on the focus."""
+        for node in event.widget.ancestors:
+            if isinstance(node, TablePane):
+                self._aimed = node.id
+        self.show_keys()
+
+    @on(FleetTable.Vanished)
+    def _vanished(self, event: FleetTable.Vanished) -> None:
+        event.stop()
+        if any(pane.faults_only for pane in self.query(TablePane) if pane.table is event.table):
+            return  # it may be there, with nothing wrong any more
+        self.console.say(f"{self.name_of(event.row_id)} is not in the fleet any more", "warning")
+
+    def name_of(self, row_id: str) -> str:
+        """What a row is called in a message."""
+        return row_id
+
+    # Keys ---------------------------------------------------------------------------------------------------------
+
+    def action_reserved(self, key_id: str) -> None:
+        """Say why a kept key does nothing yet."""
+        self.console.say(keys.BY_ID[key_id].reason)
+
+    def action_filter(self) -> None:
+        """Open the filter line."""
+        pane = self.pane
+        if pane is None:
+            self.console.say("nothing to filter here")
+            return
+        self._aimed = pane.id
+        line = self.query_one(FilterLine)
+        line.value = pane.table.filter_text
+        line.display = True
+        line.focus()
+
+    @on(Input.Changed, "#filter-line")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        event.stop()
+        pane = self.pane
+        if pane is not None and event.input.display:
+            pane.table.filter(event.value)
+            pane.restate()
+
+    @on(Input.Submitted, "#filter-line")
+    def _filter_kept(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._close_filter()
+
+    def filter_to(self, text: str) -> None:
+        """Filter the view's first table, as if it had been typed."""
+        pane = self.pane
+        if pane is not None:
+            pane.table.filter(text)
+            pane.restate()
+
+    def _close_filter(self) -> None:
+        pane = self.pane
+        self.query_one(FilterLine).display = False
+        if pane is not None:
+            pane.table.focus()
+
+    def clear_filter(self) -> bool:
+        """Take the filter away; False when there was none and its line was not open."""
+        line, pane = self.query_one(FilterLine), self.pane
+        had = line.display or bool(pane and pane.table.filter_text)
+        if pane is not None:
+            pane.table.filter("")
+            pane.restate()
+        if line.display:
+            self._close_filter()
+            line.value = ""
+        return had
+
+    def action_back(self) -> None:
+        """Clear the filter; else leave a detail; at the top nothing, since escape never quits."""
+        if not self.clear_filter() and self.detail:
+            self.console.leave_detail()
+
+    def action_sort(self) -> None:
+        """Choose a column to sort by; choosing the current one again reverses."""
+        pane = self.pane
+        if pane is None:
+            return
+        from vgpu_console.screens.dialogs.sort import SortDialog
+
+        table = pane.table
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                table.sort(key, not table.sort_reverse if key == table.sort_key else False)
+
+        self.app.push_screen(SortDialog(table.columns, table.sort_key, table.sort_reverse), chosen)
+
+    def action_sort_reverse(self) -> None:
+        """Turn the order around."""
+        pane = self.pane
+        if pane is None:
+            return
+        if pane.table.sort_key is None:
+            self.console.say("not sorted by a column yet: s chooses one")
+            return
+        pane.table.sort(pane.table.sort_key, not pane.table.sort_reverse)
+
+    def action_wide(self) -> None:
+        """Show the columns that there was no room for instead of the others, or go back."""
+        pane = self.pane
+        if pane is None:
+            return
+        pane.wide = not pane.wide
+        self.console.say(pane.show_columns())
+
+    def action_faults(self) -> None:
+        """Only rows that need an eye, or all."""
+        pane = self.pane
+        if pane is None:
+            return
+        pane.faults_only = not pane.faults_only
+        self.update()
+
+    def action_copy(self) -> None:
+        """Choose what of the row to copy."""
+        pane = self.pane
+        row = pane.table.cursor_row if pane else None
+        if pane is None or row is None:
+            self.console.say("no row to copy")
+            return
+        from vgpu_console.screens.dialogs.copy import CopyDialog
+
+        choices = [*self.copies_of(row.id), ("t", "the row as text", row_text(row))]
+        choices.append(("a", f"all {len(pane.table.rows)} rows shown", table_text(pane.table)))
+        self.app.push_screen(CopyDialog(choices), self.console.copy_chosen)
+
+    def copies_of(self, row_id: str) -> list[tuple[str, str, str]]:
+        """What can be copied of a row beside its text: key, what it is, and the text."""
+        return [("n", "name", self.name_of(row_id))]
+
+
+def row_text(row: TableRow) -> str:
+    """A row's words, cells separated by two spaces."""
+    return "  ".join(cell.text.strip() for cell in row.cells if cell.text.strip())
+
+
+def table_text(table: FleetTable) -> str:
+    """The shown rows with a line of titles, as tab-separated text."""
+    lines = ["\t".join(column.title for column in table.columns)]
+    lines += ["\t".join(cell.text.strip() for cell in row.cells) for row in table.rows]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Speed, as figures and ratios: ``make bench``. Nothing here passes or fails by a clock."""

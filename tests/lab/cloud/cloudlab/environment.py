@@ -1,0 +1,44 @@
+"""The lab's own Python environment: OpenStack's services are kept apart from the console's libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from cloudlab.settings import REPOSITORY, lab_venv
+
+LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
+
+
+def is_ready() -> bool:
+    """Whether the environment holds exactly what the lock file names."""
+    stamp = lab_venv() / "lock.sha256"
+    return stamp.is_file() and stamp.read_text() == _digest()
+
+
+def make() -> str:
+    """Make or refresh the environment and say in a few words what was done. Raises CalledProcessError."""
+    if is_ready():
+        return "ready"
+    venv = lab_venv()
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    python = venv / "bin" / "python"
+    uv = REPOSITORY / ".tools" / "bin" / "uv"
+    if uv.is_file():
+        _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv)
+        _run(uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK)
+    else:
+        _run(sys.executable, "-m", "venv", "--clear", venv)
+        _run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", LOCK)
+    (venv / "lock.sha256").write_text(_digest())
+    return f"installed in {venv}"
+
+
+def _digest() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def _run(*command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True)

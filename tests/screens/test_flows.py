@@ -1,0 +1,512 @@
+"""What an operator does, key by key, and what the screen says then."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+
+from tests.screens import fleets
+from tests.screens.driving import (
+    console,
+    dialog,
+    drive,
+    pane,
+    press,
+    row_ids,
+    screen_text,
+    settle,
+    toasts,
+    view,
+    words,
+)
+from vgpu_console.app import EXIT_NO_CONNECTION, VgpuConsoleApp
+from vgpu_console.config import ConfigError, CopySettings, Settings
+from vgpu_console.screens.dashboard import DashboardScreen
+from vgpu_console.screens.dialogs.copy import CopyDialog
+from vgpu_console.screens.dialogs.help import HelpDialog
+from vgpu_console.screens.dialogs.jump import Jump
+from vgpu_console.screens.dialogs.server import ServerDialog
+from vgpu_console.screens.dialogs.sort import SortDialog
+from vgpu_console.screens.dialogs.text import TextDialog
+from vgpu_console.screens.host import HostScreen
+from vgpu_console.screens.view import FilterLine
+from vgpu_console.screens.widgets.fleet_table import FleetTable
+
+Driver = Pilot[Any]
+
+
+def test_number_keys_show_the_views_and_minus_goes_back() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        for key, name in (("2", "servers"), ("3", "quota"), ("4", "migrations"), ("1", "fleet")):
+            await press(pilot, key)
+            assert view(app).view == name
+        await press(pilot, "minus")
+        assert view(app).view == "migrations"
+        await press(pilot, "backspace")
+        assert view(app).view == "fleet"
+
+    drive(console(), test)
+
+
+def test_enter_goes_from_host_to_device_to_server_and_to_its_host() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "down", "enter")
+        host = view(app)
+        assert isinstance(host, HostScreen)
+        assert host.host == "gpu-02"
+        assert row_ids(app)[:4] == [
+            "gpu:0000:41:00.0",
+            "vf:0000:41:00.4",
+            f"mdev:{fleets.mdev_uuid('gpu-02', 0, 0)}",
+            "idle:0000:41:00.0",
+        ]
+        await press(pilot, "down", "down", "enter")
+        assert isinstance(app.screen, ServerDialog)
+        assert "vm-ml-res-200" in screen_text(app)
+        assert fleets.server_id(200) in screen_text(app)
+        await press(pilot, "h")
+        assert isinstance(view(app), HostScreen)
+        await press(pilot, "escape")
+        assert isinstance(view(app), DashboardScreen)
+        assert pane(app).table.cursor_id == "gpu-02"
+
+    drive(console(), test)
+
+
+def test_enter_on_a_gpu_unfolds_its_idle_functions() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "enter")
+        folded = len(row_ids(app))
+        await press(pilot, "enter")
+        assert len(row_ids(app)) == folded + 13  # 14 idle functions instead of one row
+        await press(pilot, "enter")
+        assert len(row_ids(app)) == folded
+
+    drive(console(), test)
+
+
+def test_q_leaves_a_detail_and_quits_at_the_top_and_escape_never_quits() -> None:
+    app = console()
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "enter", "q")
+        assert isinstance(view(app), DashboardScreen)
+        await press(pilot, "escape", "escape")
+        assert app.is_running
+        assert app.return_code is None
+        await press(pilot, "q")
+
+    drive(app, test)
+    assert app.return_code == 0
+
+
+def test_ctrl_c_quits_at_the_second_press_only() -> None:
+    app = console()
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "ctrl+c")
+        assert app.return_code is None
+        assert any("once more" in toast for toast in toasts(app))
+        await press(pilot, "ctrl+c")
+
+    drive(app, test)
+    assert app.return_code == 0
+
+
+def test_the_filter_narrows_as_it_is_typed_and_the_title_counts() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "slash", *"a100-20c")
+        assert row_ids(app) == ["gpu-01", "gpu-02"]
+        assert pane(app).head.text.startswith("Hosts 2/6  / a100-20c")
+        await press(pilot, "enter")
+        assert pane(app).table.has_focus
+        assert row_ids(app) == ["gpu-01", "gpu-02"]
+        await press(pilot, "escape")
+        assert len(row_ids(app)) == 6
+        assert pane(app).head.text.startswith("Hosts 6 ")
+
+    drive(console(), test)
+
+
+def test_escape_in_the_filter_line_clears_it_and_closes_it() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "slash", "x", "y", "z")
+        assert "No row matches xyz" in screen_text(app)
+        await press(pilot, "escape")
+        assert not view(app).query_one(FilterLine).display
+        assert len(row_ids(app)) == 6
+        assert isinstance(view(app), DashboardScreen)
+
+    drive(console(), test)
+
+
+def test_the_filter_works_on_the_pane_that_has_the_focus() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "tab", "slash", *"vdi", "enter")
+        assert [i.partition("/")[2] for i in row_ids(app, "quota-pane")] == ["class:VGPU"]
+        assert len(row_ids(app, "hosts-pane")) == 6
+
+    drive(console(), test)
+
+
+def test_sorting_by_letter_reversing_and_sorting_again() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "s")
+        assert isinstance(app.screen, SortDialog)
+        await press(pilot, "f")  # free
+        free = [row.cells[6].sort for row in pane(app).table.rows]
+        known = [n for n in free if n is not None]
+        assert known == sorted(known)
+        assert free[-1] is None, "unknown comes last"
+        await press(pilot, "S")
+        again = [row.cells[6].sort for row in pane(app).table.rows]
+        assert [n for n in again if n is not None] == sorted(known, reverse=True)
+        assert again[-1] is None, "unknown comes last in both directions"
+
+    drive(console(), test)
+
+
+def test_jump_goes_to_hosts_servers_projects_and_aliases() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "colon", *"mig", "enter")
+        assert view(app).view == "migrations"
+        await press(pilot, "colon", *"gpu-05")
+        assert isinstance(app.screen, Jump)
+        await press(pilot, "enter")
+        shown = view(app)
+        assert isinstance(shown, HostScreen)
+        assert shown.host == "gpu-05"
+        await press(pilot, "colon", *"project vdi", "enter")
+        assert view(app).view == "quota"
+        assert pane(app).table.cursor_id == f"{'b2' * 16}/class:VGPU"
+        await press(pilot, "colon", *"vm-ml-res-300", "enter")
+        assert isinstance(app.screen, ServerDialog)
+        await press(pilot, "escape")
+        assert pane(app).table.cursor_id == fleets.server_id(300)
+
+    drive(console(), test)
+
+
+def test_jump_completes_with_tab_and_quits_by_command() -> None:
+    app = console()
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "colon", *"gpu-0", "down", "tab")
+        assert dialog(app).query_one(Input).value == "gpu-02"
+        await press(pilot, "escape", "colon", *"q", "enter")
+
+    drive(app, test)
+    assert app.return_code == 0
+
+
+def test_help_lists_live_bindings_can_be_searched_and_runs_them() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, HelpDialog)
+        table = app.screen.query_one(FleetTable)
+        assert {"filter", "table.down", "view-quota", "pause"} <= {row.id for row in table.rows}
+        await press(pilot, *"each project")
+        assert [row.id for row in table.rows] == ["view-quota"]
+        await press(pilot, "enter")
+        assert view(app).view == "quota"
+
+    drive(console(), test)
+
+
+def test_remapped_keys_work_and_are_shown_and_unknown_ids_are_told() -> None:
+    settings = Settings(keys={"view-quota": "x", "refesh": "F5"})
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        assert any("refesh" in toast and "did you mean refresh?" in toast for toast in toasts(app))
+        await press(pilot, "x")
+        assert view(app).view == "quota"
+        await press(pilot, "1", "3")
+        assert view(app).view == "fleet", "the old key is free"
+        await press(pilot, "question_mark", *"view-quota")
+        row = app.screen.query_one(FleetTable).rows[0]
+        assert row.cells[0].text == "x"
+
+    drive(console(settings=settings), test)
+
+
+def test_reserved_keys_are_dim_and_say_why() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        assert "m migrate" in words(app, "keys")
+        await press(pilot, "m")
+        assert any(toast.startswith("migrate: this version") for toast in toasts(app))
+
+    drive(console(), test)
+
+
+def test_pause_is_shown_and_resume_takes_it_away() -> None:
+    engine = fleets.StillEngine(fleets.fleet())
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "p")
+        assert engine.paused
+        assert "PAUSED" in words(app, "title")
+        await press(pilot, "p")
+        assert not engine.paused
+        assert "PAUSED" not in words(app, "title")
+
+    drive(console(engine=engine), test)
+
+
+def test_refresh_asks_the_engine_outside_the_loop() -> None:
+    asked_in: list[str] = []
+
+    class Engine(fleets.StillEngine):
+        def refresh_now(self) -> None:
+            asked_in.append(threading.current_thread().name)
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "r")
+        for _ in range(100):
+            if asked_in:
+                break
+            await pilot.pause(0.01)
+        assert asked_in
+        assert asked_in[0] != threading.main_thread().name
+
+    drive(console(engine=Engine(fleets.fleet())), test)
+
+
+def test_a_new_snapshot_changes_rows_and_leaves_the_cursor_on_its_host() -> None:
+    engine = fleets.StillEngine(fleets.fleet())
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "down", "down")
+        assert pane(app).table.cursor_id == "gpu-03"
+        hosts = fleets.six_hosts()
+        engine.deliver(fleets.fleet(hosts=hosts[1:]))
+        await pilot.pause()
+        await pilot.pause()
+        assert row_ids(app)[0] == "gpu-02"
+        assert pane(app).table.cursor_id == "gpu-03"
+        engine.deliver(fleets.fleet(hosts=(*hosts[:2], *hosts[3:])))
+        await pilot.pause()
+        await pilot.pause()
+        assert any("gpu-03 is not in the fleet any more" in toast for toast in toasts(app))
+
+    drive(console(engine=engine), test)
+
+
+def test_faults_only_shows_what_needs_an_eye_and_says_so() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "z")
+        assert row_ids(app) == ["gpu-02", "gpu-04", "gpu-06"]
+        assert "Hosts 3/6  faults only" in pane(app).head.text
+        assert toasts(app) == [], "rows that z hides have not gone away"
+        await press(pilot, "z")
+        assert len(row_ids(app)) == 6
+
+    drive(console(), test)
+
+
+def test_wide_brings_the_columns_that_had_no_room() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        table = pane(app).table
+        assert "kernel" not in table.shown_columns
+        await press(pilot, "w")
+        assert {"host", "kernel"} <= set(table.shown_columns)
+        assert "gpus" not in table.shown_columns
+        await press(pilot, "w")
+        assert "gpus" in table.shown_columns
+
+    drive(console(), test, size=(80, 24))
+
+
+def _clipboard(app: VgpuConsoleApp) -> str:
+    return app.clipboard
+
+
+def test_copy_offers_name_and_row_and_writes_the_clipboard() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "y")
+        assert isinstance(app.screen, CopyDialog)
+        await press(pilot, "n")
+        assert _clipboard(app) == "gpu-01"
+        assert "copied host name: gpu-01" in toasts(app)
+        await press(pilot, "y", "a")
+        lines = _clipboard(app).splitlines()
+        assert len(lines) == 7
+        assert lines[0].startswith("HOST\tSTATE\tGPUS")
+        await press(pilot, "2", "y", "i")
+        assert _clipboard(app) == fleets.server_id(100)
+
+    drive(console(), test)
+
+
+def test_what_is_too_long_for_the_terminal_is_shown_instead() -> None:
+    most = len(base64.b64encode(b"gpu-01"))
+    settings = Settings(copy=CopySettings(osc52_max=most))
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "y", "n")
+        assert _clipboard(app) == "gpu-01", "at the limit it is written"
+        await press(pilot, "y", "t")
+        assert isinstance(app.screen, TextDialog)
+        assert _clipboard(app) == "gpu-01", "above it, not"
+        assert app.screen.query_one(TextArea).text.startswith("gpu-01  ✓ up")
+
+    drive(console(settings=settings), test)
+
+
+def test_export_writes_two_private_files_and_says_where(tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "ctrl+s")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        files = sorted(folder.iterdir())
+        assert [f.suffix for f in files] == [".svg", ".txt"]
+        assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in files)
+        assert "gpu-06" in files[1].read_text()
+        svg = files[0].read_text()
+        assert svg.startswith("<svg")
+        assert "http://" not in svg.replace("http://www.w3.org/2000/svg", "")
+        assert "https://" not in svg.replace("https://www.textualize.io", "")
+        assert any(str(folder) in toast for toast in toasts(app))
+
+    drive(console(exports=folder), test)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_export_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "ctrl+s")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert any("not written" in toast for toast in toasts(app))
+
+    drive(console(exports=folder), test)
+
+
+def test_all_sources_down_is_a_screen_with_reasons_and_the_next_try() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        said = words(app, "down")
+        assert "keystone  ✗ the password was not accepted (401) (next try in 4s)" in said
+        assert said.count("connection refused") == 2
+        await press(pilot, "2")
+        assert "unknown: nova: connection refused" in screen_text(app)
+
+    drive(console(fleets.all_down()), test)
+
+
+def test_the_first_picture_does_not_wait_for_the_cloud() -> None:
+    open_now = threading.Event()
+
+    def factory() -> fleets.StillEngine:
+        assert open_now.wait(10)
+        return fleets.StillEngine(fleets.fleet())
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        assert "asking nova and placement …" in screen_text(app)
+        await press(pilot, "3", "1", "p")
+        assert any("still being opened" in toast for toast in toasts(app))
+        open_now.set()
+        for _ in range(200):
+            if app.snapshot is not None:
+                break
+            await pilot.pause(0.01)
+        await settle(pilot)
+        assert len(row_ids(app)) == 6
+
+    app = VgpuConsoleApp(factory, clock=lambda: fleets.NOW)
+
+    async def run() -> None:
+        async with app.run_test(size=(120, 40), notifications=True) as pilot:
+            await pilot.pause()
+            await test(app, pilot)
+
+    import asyncio
+
+    asyncio.run(run())
+
+
+def test_settings_that_cannot_work_end_with_one_line_and_exit_3() -> None:
+    def factory() -> fleets.StillEngine:
+        raise ConfigError("clouds.yaml: no cloud is called prdo; did you mean prod?")
+
+    app = VgpuConsoleApp(factory, clock=lambda: fleets.NOW)
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            for _ in range(200):
+                if app.return_code is not None:
+                    break
+                await pilot.pause(0.01)
+
+    import asyncio
+
+    asyncio.run(run())
+    assert app.return_code == EXIT_NO_CONNECTION
+    assert app.failure == "clouds.yaml: no cloud is called prdo; did you mean prod?"
+
+
+@pytest.mark.parametrize(("size", "small"), [((59, 24), True), ((80, 14), True), ((60, 15), False), ((80, 24), False)])
+def test_a_window_that_is_too_small_says_so(size: tuple[int, int], small: bool) -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        assert ("too small" in screen_text(app)) is small
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause(0.1)
+        assert "gpu-01" in screen_text(app)
+
+    drive(console(), test, size=size)
+
+
+def test_enter_on_a_project_shows_its_servers() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "3", "down", "enter")
+        assert view(app).view == "servers"
+        projects = {row.cells[1].text for row in pane(app).table.rows}
+        assert projects == {"vdi"}
+
+    drive(console(), test)
+
+
+def test_an_unchanged_snapshot_leaves_the_rows_alone() -> None:
+    engine = fleets.StillEngine(fleets.fleet())
+    calls: list[int] = []
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        table = pane(app).table
+        real = table.set_rows
+
+        def counted(rows: Any) -> None:
+            calls.append(len(rows))
+            real(rows)
+
+        table.set_rows = counted  # type: ignore[method-assign]
+        assert app.snapshot is not None
+        engine.deliver(msgspec.structs.replace(app.snapshot, taken_at=fleets.NOW + 1))
+        await pilot.pause()
+        await pilot.pause()
+        assert calls == []
+
+    drive(console(engine=engine), test)
+
+
+def test_theme_key_goes_round() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        seen = [app.theme]
+        for _ in range(4):
+            await press(pilot, "T")
+            seen.append(app.theme)
+        assert seen[0] == seen[-1]
+        assert len(set(seen)) == 4
+
+    drive(console(), test)

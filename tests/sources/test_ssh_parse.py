@@ -1,0 +1,221 @@
+"""The parser of the fact command's answer: real lines, cut answers, hostile text, and nothing it would break on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sources.fake_host_tree import run_facts
+from vgpu_console.model.host_facts import PciSysfs
+from vgpu_console.sources.base import SourceError
+from vgpu_console.sources.ssh_host import SshHostSource
+from vgpu_console.sources.ssh_parse import framebuffer_of, max_instance_of, parse_answer, parse_facts
+
+REAL_LINES = Path(__file__).parents[1] / "fixtures" / "h100-host-facts.txt"
+
+ANSWER = """\
+Welcome to gpu-01
+==vgpu-console-facts 1==
+==kernel==
+5.14.0-427.el9.x86_64
+==os-release==
+ID="rhel"
+VERSION_ID='9.4'
+PRETTY_NAME="Red Hat Enterprise Linux 9.4 (Plow)"
+==nvidia==
+module:550.90.05
+NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.90.05  Release Build
+==gpus==
+0000:41:00.0/information:Model: \t\t NVIDIA A100-PCIE-40GB
+==pci==
+0000:41:00.0/vendor:0x10de
+0000:41:00.0/device:0x20f1
+0000:41:00.0/class:0x030200
+0000:41:00.0/numa_node:1
+0000:41:00.0/sriov_numvfs:2
+0000:41:00.0/sriov_totalvfs:16
+0000:41:00.4/vendor:0x10de
+0000:41:00.4/device:0x20f1
+==links==
+0000:41:00.0/driver -> ../../../../bus/pci/drivers/nvidia
+0000:41:00.4/driver -> ../../../../bus/pci/drivers/nvidia
+0000:41:00.4/physfn -> ../0000:41:00.0
+==vgpu==
+0000:41:00.4/nvidia/current_vgpu_type:1414
+0000:41:00.4/nvidia/creatable_vgpu_types:ID    : vGPU Name
+0000:41:00.4/nvidia/creatable_vgpu_types:1414 : NVIDIA H200X-1-18C
+==mdev_bus==
+yes 1
+==mdev_types==
+0000:41:00.4/nvidia-472/name:GRID A100-20C
+0000:41:00.4/nvidia-472/description:num_heads=1, framebuffer=20480M, max_resolution=4096x2160, max_instance=2
+0000:41:00.4/nvidia-472/available_instances:1
+==nova_conf_files==
+/etc/nova/nova.conf readable
+==nova_conf==
+/etc/nova/nova.conf\tdevices.enabled_mdev_types=nvidia-472
+/etc/nova/nova.conf\tpci.alias={"name": "a"}
+/etc/nova/nova.conf\tpci.alias={"name": "b"}
+==end==
+"""
+
+
+HOSTILE = ["\x1b]52;c;eA==\x07", "٣", "9" * 5000, "=", "\t=", "-1"]
+
+
+@pytest.fixture
+def real_host(tmp_path: Path) -> Path:
+    for line in REAL_LINES.read_text().splitlines():
+        if not line.startswith("#"):
+            path, _, value = line.partition("=")
+            file = tmp_path / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as f:
+                f.write(value + "\n")
+    drivers = tmp_path / "sys/bus/pci/drivers/nvidia"
+    drivers.mkdir(parents=True)
+    (tmp_path / "sys/bus/pci/devices/0000:00:06.0/driver").symlink_to("../../../bus/pci/drivers/nvidia")
+    return tmp_path
+
+
+def test_a_real_host_whose_gpu_makes_no_vgpus(real_host: Path) -> None:
+    facts, notes = parse_answer("h100", run_facts(real_host))
+    assert facts.kernel == "6.18.44"
+    assert facts.nvidia_driver == "580.159.04"
+    assert facts.gpu_models == (("0000:00:06.0", "NVIDIA H100 80GB HBM3"),)
+    assert facts.pci == (
+        PciSysfs(address="0000:00:06.0", vendor_id="10de", product_id="2330", driver="nvidia", numa_node=None),
+    )
+    assert (facts.mdev_bus, facts.types, facts.nova_conf, notes) == (False, (), None, ())
+
+
+def test_the_version_line_will_do_where_the_module_says_none(real_host: Path) -> None:
+    (real_host / "sys/module/nvidia/version").unlink()
+    assert parse_facts("h100", run_facts(real_host)).nvidia_driver == "580.159.04"
+
+
+def test_a_whole_answer() -> None:
+    facts, notes = parse_answer("gpu-01", ANSWER)
+    assert notes == ()
+    assert (facts.os_id, facts.os_version, facts.nvidia_driver, facts.mdev_bus) == ("rhel", "9.4", "550.90.05", True)
+    assert facts.pci[0].sriov_totalvfs == 16
+    assert facts.pci[1].creatable_vgpu_types == ((1414, "NVIDIA H200X-1-18C"),)
+    assert facts.types[0].max_instances == 2
+    assert facts.nova_conf == {"devices.enabled_mdev_types": "nvidia-472", "pci.alias": '{"name": "a"}; {"name": "b"}'}
+
+
+def test_windows_line_ends_of_a_terminal_do_no_harm() -> None:
+    text = ANSWER.replace("\n", "\r\n")
+    assert parse_facts("gpu-01", text.replace("==\r\n", "==\n")) == parse_facts("gpu-01", ANSWER)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "sh: 1: exec: not found", "<html>502</html>", "==kernel==\n6.1\n==end==\n"]
+)
+def test_another_answer_is_an_error(text: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        parse_facts("gpu-01", text)
+    assert caught.value.kind == "protocol"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_answer_gives_what_is_there_and_says_so() -> None:
+    facts, notes = parse_answer("gpu-01", ANSWER[: ANSWER.index("==vgpu==")])
+    assert facts.kernel == "5.14.0-427.el9.x86_64"
+    assert facts.pci[1].physical_function == "0000:41:00.0"
+    assert (facts.mdev_bus, facts.nova_conf, facts.pci[1].current_vgpu_type) == (None, None, None)
+    assert notes == ("the answer is cut short: some facts of this host are missing",)
+
+
+@given(st.integers(0, len(ANSWER)))
+def test_cut_anywhere(length: int) -> None:
+    text = ANSWER[:length]
+    if "==vgpu-console-facts 1==" not in text:
+        with pytest.raises(SourceError):
+            parse_answer("gpu-01", text)
+        return
+    facts, notes = parse_answer("gpu-01", text)
+    assert bool(notes) is ("==end==" not in text)
+    assert facts.kernel is None or "5.14.0-427.el9.x86_64".startswith(facts.kernel)
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> str:
+    """The answer with lines replaced by strangers' text."""
+    lines = ANSWER.split("\n")
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.integers(2, len(lines) - 1))
+        head = lines[at][: draw(st.integers(0, 60))]
+        lines[at] = head + draw(
+            st.text(max_size=40) | st.sampled_from(["\x1b]52;c;eA==\x07", "٣", "9" * 5000, "=", "\t=", "-1"])
+        )
+    return "\n".join(lines)
+
+
+@given(mangled() | st.text().map(lambda t: "==vgpu-console-facts 1==\n" + t))
+def test_strangers_text_is_facts_without_control_characters(text: str) -> None:
+    facts, notes = parse_answer("gpu-01", text)
+    seen: list[str] = list(notes)
+
+    def walk(value: object) -> None:
+        if isinstance(value, str):
+            seen.append(value)
+        elif isinstance(value, dict):
+            for pair in value.items():
+                walk(pair)
+        elif isinstance(value, tuple):
+            for part in value:
+                walk(part)
+        elif hasattr(value, "__struct_fields__"):
+            for name in value.__struct_fields__:
+                walk(getattr(value, name))
+
+    walk(facts)
+    assert all(c.isprintable() for s in seen for c in s)
+
+
+@pytest.mark.parametrize(
+    ("text", "framebuffer", "maximum"),
+    [
+        ("num_heads=1, frl_config=60, framebuffer=20480M, max_resolution=4096x2160, max_instance=2", 20480, 2),
+        ("num_heads=4,frl_config=45,framebuffer=1024M,max_resolution=5120x2880,max_instance=16", 1024, 16),
+        ("low_gm_size: 128MB\nhigh_gm_size: 512MB", None, None),
+        ("", None, None),
+        ("framebuffer=M, max_instance=", None, None),
+        ("framebuffer=99999999999999999999M, max_instance=99999999999999", None, None),
+    ],
+)
+def test_descriptions(text: str, framebuffer: int | None, maximum: int | None) -> None:
+    assert (framebuffer_of(text), max_instance_of(text)) == (framebuffer, maximum)
+
+
+class Shell:
+    """A host that answers with a given text."""
+
+    def __init__(self, answer: Callable[[], str]) -> None:
+        self.answer = answer
+
+    def run(self, host: str, command: str, timeout_s: float) -> str:
+        return self.answer()
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_source_repeats_the_object_while_nothing_changes_and_its_notes() -> None:
+    text = [ANSWER]
+    source = SshHostSource("gpu-01", Shell(lambda: text[0]))
+    first = source.fetch(None)
+    assert source.fetch(first) is first
+    text[0] = ANSWER.replace("/etc/nova/nova.conf readable", "/etc/nova/nova.conf unreadable")
+    changed = source.fetch(first)
+    assert changed.nova_conf is None
+    assert source.notes == ("/etc/nova/nova.conf may not be read by this user",)
+    text[0] = ""
+    with pytest.raises(SourceError, match="the host answered with nothing"):
+        source.fetch(changed)
+    assert not source.notes

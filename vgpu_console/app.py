@@ -1,0 +1,407 @@
+"""The console as a Textual application: it owns the engine, the latest snapshot and the keys that work everywhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
+from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.screens import keys, themes
+from vgpu_console.screens.palette import ConsoleCommands
+from vgpu_console.screens.seams import FleetEngine
+from vgpu_console.screens.view import ViewScreen
+from vgpu_console.sources.base import SourceError
+from vgpu_console.text import plain
+
+LOG = logging.getLogger("vgpu_console.app")
+
+ASSETS = Path(__file__).parent / "assets"
+TOAST_CHARS = 400
+QUIT_WITHIN_S = 2.0
+"""Two ctrl+c within this time end the console."""
+
+EXIT_OK, EXIT_FAILED, EXIT_NO_CONNECTION = 0, 1, 3
+
+
+class SnapshotArrived(Message):
+    """The engine has a new snapshot. A later one replaces one that is still waiting."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the latest snapshot is worth showing."""
+        return isinstance(message, SnapshotArrived)
+
+
+class EngineOpened(Message):
+    """The engine was built."""
+
+    def __init__(self, engine: FleetEngine) -> None:
+        super().__init__()
+        self.engine = engine
+
+
+class EngineFailed(Message):
+    """The engine could not be built: the settings are wrong, or there is nothing to connect to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _fleet() -> Screen[Any]:
+    from vgpu_console.screens.dashboard import DashboardScreen
+
+    return DashboardScreen()
+
+
+def _servers() -> Screen[Any]:
+    from vgpu_console.screens.servers import ServersScreen
+
+    return ServersScreen()
+
+
+def _quota() -> Screen[Any]:
+    from vgpu_console.screens.quota import QuotaScreen
+
+    return QuotaScreen()
+
+
+def _migrations() -> Screen[Any]:
+    from vgpu_console.screens.migrations import MigrationsScreen
+
+    return MigrationsScreen()
+
+
+class VgpuConsoleApp(App[int]):
+    """The console. ``engine_factory`` is called in a thread once the first picture is on the screen."""
+
+    TITLE = APP
+    CSS_PATH: ClassVar[Any] = [ASSETS / "base.tcss", ASSETS / "console.tcss"]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "fleet": _fleet,
+        "servers": _servers,
+        "quota": _quota,
+        "migrations": _migrations,
+    }
+    DEFAULT_MODE = "fleet"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("app")]
+    COMMANDS: ClassVar[Any] = {ConsoleCommands}
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance variable
+        (0, "-tiny-w"), (60, "-narrow"), (100, "-medium"), (140, "-wide")]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-tiny-h"), (15, "-short"), (30, "-tall"), (46, "-high")]
+    ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT = 4
+
+    def __init__(
+        self,
+        engine_factory: Callable[[], FleetEngine],
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        export_folder: Path | None = None,
+    ) -> None:
+        # Textual takes NO_COLOR out of the environment for itself, so the theme is chosen before.
+        theme = themes.choose_theme(os.environ, settings.theme if settings else None)
+        super().__init__()
+        self.settings = settings or Settings()
+        self.snapshot: Snapshot | None = None
+        self.engine: FleetEngine | None = None
+        self._engine_factory = engine_factory
+        self._clock = clock
+        self._export_folder = export_folder
+        self._previous_view: str | None = None
+        self._interrupted_at = float("-inf")
+        self.failure: str | None = None
+        """Why the console ended by itself, as one plain line."""
+        themes.register_themes(self, theme)
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Start the engine in a thread of its own, so that the first picture does not wait for anything."""
+        self.set_keymap(dict(self.settings.keys))
+        for line in keys.unknown_ids(self.settings.keys):
+            self.say(line, "warning")
+        threading.Thread(target=self._open_engine, name="open-engine", daemon=True).start()
+        self.set_interval(1.0, self.update_screen)
+
+    def _open_engine(self) -> None:
+        try:
+            engine = self._engine_factory()
+        except Exception as error:  # whatever it is, the operator gets one line instead of a frozen screen
+            self.post_message(EngineFailed(error))
+        else:
+            self.post_message(EngineOpened(engine))
+
+    def on_engine_opened(self, message: EngineOpened) -> None:
+        """Begin to receive snapshots."""
+        self.engine = message.engine
+        message.engine.start(self._receive)
+
+    def _receive(self, snapshot: Snapshot) -> None:
+        """Called from the engine's thread."""
+        self.post_message(SnapshotArrived(snapshot))
+
+    def on_engine_failed(self, message: EngineFailed) -> None:
+        """Leave with one line on standard error: nothing on a screen could mend a wrong setting."""
+        error = message.error
+        self.failure = plain(str(error) or type(error).__name__)
+        known = isinstance(error, (SourceError, ConfigError))
+        if not known:
+            LOG.error("the engine could not be built", exc_info=error)
+            self.failure = f"{type(error).__name__}: {self.failure} (the log has more)"
+        self.exit(
+            EXIT_NO_CONNECTION if known else EXIT_FAILED, return_code=EXIT_NO_CONNECTION if known else EXIT_FAILED
+        )
+
+    def on_unmount(self) -> None:
+        """Let the engine end beside us: a call that hangs must not hold the terminal."""
+        if self.engine is not None:
+            threading.Thread(target=self.engine.stop, name="stop-engine", daemon=True).start()
+
+    def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
+        """Show the new snapshot."""
+        self.snapshot = message.snapshot
+        self.update_screen()
+
+    def update_screen(self) -> None:
+        """Bring the view in front up to date, also when a dialog stands before it. Called every second for the ages."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ViewScreen):
+                screen.update()
+                return
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that the app was given."""
+        return self._clock()
+
+    @property
+    def paused(self) -> bool:
+        """True while no source is asked."""
+        return self.engine is not None and self.engine.paused
+
+    def say(self, text: str, severity: Literal["information", "warning", "error"] = "information") -> None:
+        """A message that goes away by itself. The only way to a toast: the text is never read as markup."""
+        self.notify(plain(text, TOAST_CHARS), severity=severity, markup=False)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: object) -> None:
+        """Two actions on one key of the configuration: say it once."""
+        names = ", ".join(sorted({b.id or b.action for b in clashed_bindings}))
+        if names not in self._clashes:
+            self._clashes.add(names)
+            self.say(f"keys: two actions on one key; {names} lost theirs", "warning")
+
+    _clashes: ClassVar[set[str]] = set()
+
+    # Views --------------------------------------------------------------------------------------------------------
+
+    async def go(self, view: str) -> None:
+        """Show a view; when it is in front already, leave its details."""
+        if view == self.current_mode:
+            while len(self.screen_stack) > 1:
+                await self.pop_screen()
+            return
+        self._previous_view = self.current_mode
+        await self.switch_mode(view)
+
+    async def open_host(self, name: str) -> None:
+        """Show one host's devices."""
+        from vgpu_console.screens.host import HostScreen
+
+        await self.go("fleet")
+        if len(self.screen_stack) > 1:
+            await self.go("fleet")
+        await self.push_screen(HostScreen(name))
+
+    async def open_server(self, server_id: str) -> None:
+        """Show one server in a dialog, over whatever view is in front."""
+        from vgpu_console.screens.dialogs.server import ServerDialog
+
+        server = next((s for s in self.snapshot.servers if s.id == server_id), None) if self.snapshot else None
+        if server is None:
+            self.say("Nova does not list this server as one with vGPUs")
+            return
+
+        async def chosen(host: str | None) -> None:
+            if host is not None:
+                await self.open_host(host)
+
+        self.push_screen(ServerDialog(server, self.snapshot), chosen)
+
+    async def open_row(self, view: str, row_id: str) -> None:
+        """Show a view with the cursor on one of its rows."""
+        await self.go(view)
+        if isinstance(self.screen, ViewScreen) and self.screen.pane is not None:
+            self.screen.pane.table.select(row_id)
+
+    def leave_detail(self) -> None:
+        """Back from a detail to the view it was opened from."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    async def action_view(self, view: str) -> None:
+        """One of the views by its number key."""
+        await self.go(view)
+
+    async def action_previous(self) -> None:
+        """Back from a detail, else the view before this one."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        elif self._previous_view is not None:
+            await self.go(self._previous_view)
+
+    # Keys ---------------------------------------------------------------------------------------------------------
+
+    def action_jump(self) -> None:
+        """Go somewhere by name."""
+        from vgpu_console.screens.dialogs.jump import Jump
+
+        async def chosen(target: tuple[str, str] | None) -> None:
+            if target is not None:
+                await self.follow(*target)
+
+        self.push_screen(Jump(self.snapshot), chosen)
+
+    async def follow(self, kind: str, name: str) -> None:
+        """Go to a target of the jump line or the palette."""
+        if kind == "view":
+            await self.go(name)
+        elif kind == "host":
+            await self.open_host(name)
+        elif kind == "server":
+            await self.open_row("servers", name)
+            await self.open_server(name)
+        elif kind == "project":
+            await self.open_row("quota", name)
+        else:
+            await self.run_action(name, self.screen)
+
+    def action_help(self) -> None:
+        """All keys that work on the screen in front."""
+        from vgpu_console.screens.dialogs.help import HelpDialog
+
+        async def chosen(action: tuple[str, Any] | None) -> None:
+            if action is not None:
+                await self.run_action(action[0], action[1])
+
+        self.push_screen(HelpDialog(list(self.screen.active_bindings.values())), chosen)
+
+    def action_refresh_now(self) -> None:
+        """Ask every source again."""
+        if self.engine is None:
+            self.say("the cloud is still being opened")
+            return
+        threading.Thread(target=self.engine.refresh_now, name="refresh", daemon=True).start()
+        self.say("asking every source")
+
+    def action_pause(self) -> None:
+        """Hold still, or go on."""
+        if self.engine is None:
+            self.say("the cloud is still being opened")
+            return
+        if self.engine.paused:
+            self.engine.resume()
+        else:
+            self.engine.pause()
+        self.update_screen()
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = [theme.name for theme in themes.THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        self.say(f"theme {self.theme.removeprefix('vgpu-')}")
+
+    def action_quit_or_back(self) -> None:
+        """Quit; in a detail, back."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.exit(EXIT_OK)
+
+    def action_exit_now(self) -> None:
+        """Quit from wherever we are."""
+        self.exit(EXIT_OK)
+
+    def action_interrupt(self) -> None:
+        """Quit at the second ctrl+c in a row."""
+        now = time.monotonic()
+        if now - self._interrupted_at <= QUIT_WITHIN_S:
+            self.exit(EXIT_OK)
+            return
+        self._interrupted_at = now
+        self.say("ctrl+c once more quits")
+
+    # Copies and exports -------------------------------------------------------------------------------------------
+
+    def copy_chosen(self, chosen: tuple[str, str] | None) -> None:
+        """Copy what was chosen in the copy dialog: what it is, and the text."""
+        if chosen is not None:
+            self.copy_text(chosen[1], chosen[0])
+
+    def copy_text(self, text: str, what: str) -> None:
+        """To the operator's clipboard through the terminal (OSC 52); what is too long is shown to be selected."""
+        size = 4 * -(-len(text.encode()) // 3)  # as base64
+        most = self.settings.copy.osc52_max
+        if size > most:
+            from vgpu_console.screens.dialogs.text import TextDialog
+
+            why = (
+                "copying is off (copy.osc52_max is 0)"
+                if most == 0
+                else f"{size} bytes, more than {most} for a terminal"
+            )
+            self.push_screen(TextDialog(what, text, f"{why}: select it here"))
+            return
+        self.copy_to_clipboard(text)
+        shown = text if len(text) <= 60 and "\n" not in text else f"{len(text)} characters"
+        self.say(f"copied {what}: {shown}")
+
+    def action_export(self) -> None:
+        """Write the screen as SVG and as text into the state folder."""
+        from vgpu_console.screens import export
+
+        picture = export.picture_of(self)
+        folder = self._export_folder or export.default_folder()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.now()))
+
+        def write() -> None:
+            try:
+                paths = export.write(folder, f"vgpu-console-{stamp}", picture)
+            except OSError as error:
+                self.call_from_thread(self.say, f"not written: {folder}: {error.strerror or error}", "error")
+            else:
+                self.call_from_thread(self.say, f"written: {paths[0]} and {paths[1].name}")
+
+        self.run_worker(write, thread=True, group="export", exit_on_error=False)
+
+
+def run(settings: Settings, demo: DemoChoice | None = None) -> int:
+    """Show the console until the operator leaves; returns the exit code."""
+
+    def factory() -> FleetEngine:
+        from vgpu_console.runtime import open_engine
+
+        return open_engine(settings, demo)
+
+    app = VgpuConsoleApp(factory, settings=settings)
+    code = app.run()
+    if app.failure is not None:
+        print(f"vgpu-console: {app.failure}", file=sys.stderr)  # noqa: T201 - words for the shell, after the screen
+    return EXIT_FAILED if code is None else code

@@ -1,0 +1,51 @@
+"""Faults that tests and scenarios switch on: what can go wrong at each seam."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+HttpKind = Literal["status", "html", "truncated", "null", "refused"]
+
+
+@dataclass(slots=True)
+class HttpFault:
+    """How a service fails. ``times`` counts down the requests it applies to; None is for ever.
+
+    ``status`` answers with the service's own error, ``html`` with a proxy's page, ``truncated`` cuts the right answer
+    in half, ``null`` turns ``null_fields`` of the right answer into null, ``refused`` does not answer at all.
+    ``delay_s`` alone (kind None) only makes it slow.
+    """
+
+    kind: HttpKind | None = None
+    status: int = 503
+    null_fields: tuple[str, ...] = ()
+    delay_s: float = 0.0
+    path: str = ""  # only requests whose path holds this
+    times: int | None = None
+
+
+HostFault = Literal["unreachable", "timeout", "auth", "closed", "garbage"]
+
+
+@dataclass(slots=True)
+class Faults:
+    """All faults of one cloud: ``http`` by service type, the others by host."""
+
+    http: dict[str, HttpFault] = field(default_factory=dict)
+    libvirt: dict[str, HostFault] = field(default_factory=dict)
+    ssh: dict[str, HostFault] = field(default_factory=dict)
+    sleep: Callable[[float], None] = time.sleep
+
+    def take_http(self, service: str, path: str) -> HttpFault | None:
+        """The fault that applies to a request, counted down."""
+        fault = self.http.get(service)
+        if fault is None or fault.path not in path:
+            return None
+        if fault.times is not None:
+            if fault.times <= 0:
+                return None
+            fault.times -= 1
+        return fault

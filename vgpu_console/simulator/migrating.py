@@ -1,0 +1,274 @@
+"""Live migrations of the embedded cloud: from the request to their end, moved by the clock.
+
+The steps, their order and what stays behind after an abort follow what Nova 34 does with a real libvirt.
+"""
+
+from __future__ import annotations
+
+from vgpu_console.simulator.compute import MDEV_UNAVAILABLE, NO_VALID_HOST, Compute, device_groups, notify_domain
+from vgpu_console.simulator.hosts import Host, KernelRefusal
+from vgpu_console.simulator.state import Action, Migration, Server
+
+MONITOR_INTERVAL_S = 5.0
+"""[libvirt] live_migration_monitor_interval: how often nova-compute writes the byte counts."""
+
+
+class CannotMigrate(Exception):
+    """A request that Nova refuses at once; ``status`` is the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Migrations:
+    """Starts, moves, aborts and ends live migrations."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.compute = compute
+        self.state = compute.state
+        self.failure: str | None = None  # when set, the next migrations fail in the memory phase with this text
+
+    def start(self, server: Server, target: str | None, user_id: str, *, wait: bool = False) -> Migration:
+        """Accept a live migration; with ``wait`` (microversion < 2.34) the pre-checks are made at once.
+
+        Raises CannotMigrate.
+        """
+        if server.status != "ACTIVE" or server.task_state is not None:
+            where = f"task_state {server.task_state}" if server.task_state else f"vm_state {server.vm_state}"
+            raise CannotMigrate(409, f"Cannot 'os-migrateLive' instance {server.id} while it is in {where}")
+        if target is not None and target not in self.state.hosts:
+            raise CannotMigrate(400, f"Compute host {target} could not be found.")
+        if target is not None and target == server.host:
+            raise CannotMigrate(400, f"Migration pre-check error: Unable to migrate {server.id} to current host.")
+        now = self.state.now
+        migration = Migration(
+            id=next(self.state.migration_numbers),
+            uuid=self.state.new_uuid(),
+            server_id=server.id,
+            source=server.host or "",
+            destination=None,
+            created=now,
+            updated=now,
+            project_id=server.project_id,
+            user_id=user_id,
+        )
+        self.state.migrations[migration.id] = migration
+        self.compute.set(server, "MIGRATING", "active", "migrating")
+        action = self.compute.act(server, "live-migration", user_id)
+        if wait:
+            self._conduct(migration, server, target, action)
+            if migration.status == "error":
+                raise CannotMigrate(400, NO_VALID_HOST)
+        else:
+            self.state.after(0.4, lambda: self._conduct(migration, server, target, action))
+        return migration
+
+    def _mark(self, migration: Migration, status: str) -> None:
+        migration.status = status
+        migration.updated = self.state.now
+        if migration.ended_status and migration.ended is None:
+            migration.ended = self.state.now
+
+    def _conduct(self, migration: Migration, server: Server, target: str | None, action: Action) -> None:
+        if server.deleted is not None:
+            self._mark(migration, "error")
+            return
+        placement = self.state.placement
+        placement.move(server.id, migration.uuid)
+        source = self.state.hosts[migration.source]
+        held = placement.consumers.get(migration.uuid)
+        migration.rollback = {u: dict(r) for u, r in held.allocations.items()} if held else {}
+        for host in self.compute.candidates():
+            if host.name == migration.source or (target is not None and host.name != target):
+                continue
+            allocations = self.compute.fit(host, server.flavor)
+            if allocations is None:
+                continue
+            problem = self._mismatch(source, host, server)
+            devices: list[str] = []
+            if problem is None:
+                placement.allocate(server.id, allocations, server.project_id, server.user_id)
+                try:
+                    devices = self.compute.take_devices(host, allocations, server.id)
+                except KernelRefusal:
+                    placement.allocate(server.id, {}, server.project_id, server.user_id)
+                    problem = MDEV_UNAVAILABLE
+            if problem is not None:
+                name = "compute_check_can_live_migrate_destination"
+                self.compute.event(action, name, "Error", host.name, problem)
+                continue
+            self.compute.event(action, "compute_check_can_live_migrate_destination", host=host.name)
+            self.compute.event(action, "compute_live_migration", host=migration.source)
+            guest = source.guests.get(server.id)
+            migration.devices = dict(zip((guest.mdevs + guest.pci) if guest else [], devices, strict=False))
+            migration.destination = host.name
+            migration.updated = self.state.now
+            self.state.after(0.6, lambda: self._queue(migration, server))
+            return
+        placement.move(migration.uuid, server.id)
+        self.compute.event(action, "conductor_live_migrate_instance", "Error", details=NO_VALID_HOST)
+        action.message = "Error"
+        self._mark(migration, "error")
+        self.compute.set(server, "ACTIVE", "active", None)
+
+    def _mismatch(self, source: Host, host: Host, server: Server) -> str | None:
+        if not device_groups(server.flavor):
+            return None
+        guest = source.guests.get(server.id)
+        wanted = sorted(
+            {found[1].kind.type_id for u in (guest.mdevs if guest else ()) if (found := source.find_mdev(u))}
+        )
+        offered = sorted({kind.type_id for gpu in host.gpus for kind in gpu.enabled if gpu.mechanism == "mdev"})
+        if any(kind not in offered for kind in wanted):
+            return f"Source mdev types {wanted} are not supported by this compute : {offered}"
+        return None
+
+    def _gone(self, migration: Migration, server: Server) -> bool:
+        """Whether the server was deleted under way; then the migration ends and holds nothing any more."""
+        if server.deleted is None:
+            return False
+        for host in (self.state.hosts[migration.source], self.state.hosts[migration.destination or ""]):
+            host.guests.pop(server.id, None)
+            self.compute.release_devices(host, [*migration.devices, *migration.devices.values()])
+        self.state.placement.allocate(migration.uuid, {}, server.project_id, server.user_id)
+        self._mark(migration, "error")
+        return True
+
+    def _queue(self, migration: Migration, server: Server) -> None:
+        if migration.status == "accepted":
+            self._mark(migration, "queued")
+        if migration.status != "queued":
+            return
+        busy = any(
+            other.source == migration.source and other.status in ("preparing", "running")
+            for other in self.state.migrations.values()
+        )
+        if busy:  # [DEFAULT] max_concurrent_live_migrations = 1
+            self.state.after(1.0, lambda: self._queue(migration, server))
+            return
+        self.state.after(0.6, lambda: self._prepare(migration, server))
+
+    def _prepare(self, migration: Migration, server: Server) -> None:
+        if migration.status != "queued" or self._gone(migration, server):
+            return
+        self._mark(migration, "preparing")
+        host = self.state.hosts[migration.destination or ""]
+        guest = self.compute.add_guest(host, server, list(migration.devices.values()))
+        guest.state = 3  # VIR_DOMAIN_PAUSED: waits for its memory
+        self.state.after(3.0, lambda: self._run(migration, server))
+
+    def _run(self, migration: Migration, server: Server) -> None:
+        if migration.status != "preparing":
+            return
+        self._mark(migration, "running")
+        migration.started = self.state.now
+        migration.duration_s = self.state.migration_seconds * self.state.random.uniform(0.8, 1.2)
+        self._sample(migration, server)
+
+    def _sample(self, migration: Migration, server: Server) -> None:
+        """Write the byte counts as nova-compute's monitor does, and end the memory phase when its time has come."""
+        if migration.status != "running" or migration.started is None or migration.downtime_ms is not None:
+            return
+        if self._gone(migration, server):
+            return
+        elapsed = self.state.now - migration.started
+        part = min(1.0, elapsed / migration.duration_s)
+        if elapsed > 0:
+            total = server.flavor.ram_mib * 1024 * 1024 + 17 * 1024 * 1024
+            migration.memory_total = total
+            migration.memory_remaining = int(total * (1.0 - part))
+            migration.memory_processed = int(total * part * 1.08)
+            server.progress = int(part * 100)
+        migration.updated = self.state.now
+        if self.failure is not None and part >= 0.5:
+            self._fail(migration, server, "failed", "compute_rollback_live_migration_at_destination")
+            return
+        if part >= 1.0:
+            self._switch_over(migration, server)
+            return
+        left = max(0.05, migration.duration_s - elapsed)  # never so small that the clock cannot show it
+        self.state.after(min(MONITOR_INTERVAL_S, left), lambda: self._sample(migration, server))
+
+    def _switch_over(self, migration: Migration, server: Server) -> None:
+        source = self.state.hosts[migration.source]
+        target = self.state.hosts[migration.destination or ""]
+        source.guests.pop(server.id, None)
+        self.compute.release_devices(source, list(migration.devices))
+        guest = target.guests.get(server.id)
+        if guest is not None:
+            guest.state = 1
+        migration.downtime_ms = int(self.state.random.uniform(700, 1500))
+        notify_domain(source, server.id, 5, 3)
+        notify_domain(target, server.id, 4, 1)
+        server.host = target.name
+        server.progress = 0
+        self.compute.set(server, "ACTIVE", "active", None)
+
+        def complete() -> None:
+            self.state.placement.allocate(migration.uuid, {}, server.project_id, server.user_id)
+            self._mark(migration, "completed")
+
+        self.state.after(2.0, complete)
+
+    def _fail(self, migration: Migration, server: Server, status: str, event: str) -> None:
+        """Roll back: the guest stays on the source, and Nova 33 and later put the server into ERROR all the same."""
+        target = self.state.hosts[migration.destination or ""]
+        target.guests.pop(server.id, None)
+        self.compute.release_devices(target, list(migration.devices.values()))
+        placement = self.state.placement
+        placement.allocate(server.id, {}, server.project_id, server.user_id)
+        placement.move(migration.uuid, server.id)
+        if server.actions:
+            self.compute.event(server.actions[-1], event, host=target.name)
+        self._mark(migration, status)
+        server.progress = 0
+        self.compute.set(server, "ACTIVE", "active", None)
+
+        def then() -> None:
+            self._mark(migration, "error")
+            if server.deleted is None:
+                self.compute.set(server, "ERROR", "error", None)
+
+        self.state.after(0.5, then)
+
+    def abort(self, migration: Migration, server: Server) -> None:
+        """Abort a migration. A queued one ends clean but for its devices on the destination, which stay reserved.
+
+        Raises CannotMigrate.
+        """
+        if migration.status == "queued":
+            placement = self.state.placement
+            placement.allocate(server.id, {}, server.project_id, server.user_id)
+            placement.move(migration.uuid, server.id)
+            self._mark(migration, "cancelled")
+            self.compute.set(server, "ACTIVE", "active", None)
+        elif migration.status == "running":
+            event = "compute_rollback_live_migration_at_destination"
+
+            def cancel() -> None:
+                if migration.status == "running" and migration.downtime_ms is None:
+                    self._fail(migration, server, "cancelled", event)
+
+            self.compute.act(server, "live_migration_cancel")
+            self.state.after(2.6, cancel)
+        else:
+            raise CannotMigrate(
+                400,
+                f"Migration {migration.id} of instance {server.id} is {migration.status}. Cannot abort while in this state.",
+            )
+
+    def force_complete(self, migration: Migration, server: Server) -> None:
+        """Pause the guest until all is copied. Raises CannotMigrate unless the migration runs."""
+        if migration.status != "running" or migration.started is None:
+            raise CannotMigrate(
+                400,
+                f"Migration {migration.id} state of instance {server.id} is {migration.status}. "
+                "Cannot force_complete while the migration is in this state.",
+            )
+        self.compute.act(server, "live_migration_force_complete")
+        guest = self.state.hosts[migration.source].guests.get(server.id)
+        if guest is not None:
+            guest.state = 3
+        migration.duration_s = min(migration.duration_s, self.state.now - migration.started + 2.0)
+        self.state.after(2.0, lambda: self._sample(migration, server))

@@ -1,0 +1,442 @@
+"""Nova of the embedded cloud: versions, services, hypervisors, flavors, migrations, limits; servers are beside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vgpu_console.simulator.hosts import Host
+from vgpu_console.simulator.http_base import ApiError, Request, Response, Router
+from vgpu_console.simulator.migrating import CannotMigrate
+from vgpu_console.simulator.nova_common import MAX_PAGE, Nova, moment, page_links
+from vgpu_console.simulator.nova_servers import ServerCalls, find_server, list_servers, show_server
+from vgpu_console.simulator.policies import is_admin, require_compute_admin, require_compute_manager
+from vgpu_console.simulator.state import Flavor, Migration, State, iso, iso_micro
+
+_IN_PROGRESS = ("queued", "preparing", "running", "post-migrating")
+REPORT_INTERVAL_S = 10.0
+
+
+def version_document(state: State, base: str) -> dict[str, Any]:
+    """Nova's description of its v2.1 API."""
+    return {
+        "id": "v2.1",
+        "status": "CURRENT",
+        "version": f"{state.compute_max[0]}.{state.compute_max[1]}",
+        "min_version": "2.1",
+        "updated": "2013-07-23T11:33:21Z",
+        "links": [{"rel": "self", "href": f"{base}/compute/v2.1/"}],
+    }
+
+
+def build_router(nova: Nova) -> Router:
+    """All routes below ``/compute``."""
+    router = Router()
+    servers = ServerCalls(nova)
+    calls = AdminCalls(nova)
+    for path in ("", "/"):
+        router.add("GET", path, lambda r: Response({"versions": [version_document(r.state, r.base)]}))
+    router.add("GET", "/v2.1", lambda r: Response({"version": version_document(r.state, r.base)}))
+    router.add("GET", "/v2.1/servers", lambda r: list_servers(r, detail=False))
+    router.add("GET", "/v2.1/servers/detail", lambda r: list_servers(r, detail=True))
+    router.add("POST", "/v2.1/servers", servers.create)
+    router.add("GET", "/v2.1/servers/{server_id}", show_server)
+    router.add("DELETE", "/v2.1/servers/{server_id}", servers.delete)
+    router.add("POST", "/v2.1/servers/{server_id}/action", servers.action)
+    router.add("GET", "/v2.1/servers/{server_id}/os-instance-actions", servers.actions)
+    router.add("GET", "/v2.1/servers/{server_id}/os-instance-actions/{request_id}", servers.show_action)
+    router.add("GET", "/v2.1/servers/{server_id}/migrations", server_migrations)
+    router.add("GET", "/v2.1/servers/{server_id}/migrations/{migration_id}", show_server_migration)
+    router.add("DELETE", "/v2.1/servers/{server_id}/migrations/{migration_id}", calls.abort)
+    router.add("POST", "/v2.1/servers/{server_id}/migrations/{migration_id}/action", calls.force_complete)
+    router.add("GET", "/v2.1/os-migrations", list_migrations)
+    router.add("GET", "/v2.1/os-services", list_services)
+    router.add("PUT", "/v2.1/os-services/{service_id}", update_service)
+    router.add("GET", "/v2.1/os-hypervisors", lambda r: list_hypervisors(r, detail=False))
+    router.add("GET", "/v2.1/os-hypervisors/detail", lambda r: list_hypervisors(r, detail=True))
+    router.add("GET", "/v2.1/os-hypervisors/{hypervisor_id}", show_hypervisor)
+    router.add("GET", "/v2.1/flavors", lambda r: list_flavors(r, detail=False))
+    router.add("GET", "/v2.1/flavors/detail", lambda r: list_flavors(r, detail=True))
+    router.add("GET", "/v2.1/flavors/{flavor_id}", show_flavor)
+    router.add("GET", "/v2.1/flavors/{flavor_id}/os-extra_specs", show_extra_specs)
+    router.add("GET", "/v2.1/limits", show_limits)
+    router.add("GET", "/v2.1/os-quota-sets/{project_id}", show_quota_set)
+    return router
+
+
+# -- services and hypervisors ------------------------------------------------------------------------------------
+
+
+def _service_json(request: Request, host: Host) -> dict[str, Any]:
+    now = request.state.now
+    beat = now - now % REPORT_INTERVAL_S
+    body: dict[str, Any] = {
+        "id": host.service_id if request.version >= (2, 53) else host.service_number,
+        "binary": "nova-compute",
+        "host": host.name,
+        "zone": host.zone,
+        "status": host.status,
+        "state": "up" if host.up and not host.forced_down else "down",
+        "updated_at": iso_micro(beat if host.up else beat - 86400),
+        "disabled_reason": host.disabled_reason,
+    }
+    if request.version >= (2, 11):
+        body["forced_down"] = host.forced_down
+    return body
+
+
+def list_services(request: Request) -> Response:
+    """GET /os-services with the filters binary and host."""
+    require_compute_admin(request, "os_compute_api:os-services:list")
+    binary, name = request.one("binary"), request.one("host")
+    if binary not in (None, "nova-compute"):
+        return Response({"services": []})
+    hosts = [host for host in request.state.hosts.values() if name in (None, host.name)]
+    return Response({"services": [_service_json(request, host) for host in hosts]})
+
+
+def update_service(request: Request, service_id: str) -> Response:
+    """PUT /os-services/{id} (2.53): status with its reason, forced_down."""
+    require_compute_admin(request, "os_compute_api:os-services:update")
+    host = next((host for host in request.state.hosts.values() if host.service_id == service_id), None)
+    if host is None:
+        raise ApiError(404, f"Compute service {service_id} could not be found.")
+    asked = request.json()
+    if "status" in asked:
+        if asked["status"] not in ("enabled", "disabled"):
+            raise ApiError(400, f"Invalid input for field/attribute status. Value: {asked['status']}.")
+        host.status = asked["status"]
+        host.disabled_reason = asked.get("disabled_reason") if host.status == "disabled" else None
+    if "forced_down" in asked:
+        host.forced_down = bool(asked["forced_down"])
+    return Response({"service": _service_json(request, host)})
+
+
+def _hypervisor_json(request: Request, host: Host, *, detail: bool, servers: bool) -> dict[str, Any]:
+    modern = request.version >= (2, 88)
+    body: dict[str, Any] = {
+        "id": host.root_uuid if request.version >= (2, 53) else host.service_number,
+        "hypervisor_hostname": host.name,
+        "state": "up" if host.up and not host.forced_down else "down",
+        "status": host.status,
+    }
+    if servers:
+        body["servers"] = [
+            {"uuid": guest.server_id, "name": guest.name if request.version < (2, 75) else guest.name}
+            for guest in host.guests.values()
+        ]
+    if not detail:
+        return body
+    body |= {
+        "hypervisor_type": "QEMU",
+        "hypervisor_version": host.qemu_version,
+        "host_ip": host.ip,
+        "service": {
+            "id": host.service_id if request.version >= (2, 53) else host.service_number,
+            "host": host.name,
+            "disabled_reason": host.disabled_reason,
+        },
+    }
+    if modern:
+        body["uptime"] = " 12:00:00 up 41 days,  3:12,  0 users,  load average: 1.02, 1.10, 1.08"
+    else:
+        used = sum(guest.memory_mib for guest in host.guests.values())
+        body |= {
+            "vcpus": host.vcpus,
+            "vcpus_used": sum(guest.vcpus for guest in host.guests.values()),
+            "memory_mb": host.memory_mib,
+            "memory_mb_used": used,
+            "free_ram_mb": host.memory_mib - used,
+            "local_gb": host.disk_gib,
+            "local_gb_used": 0,
+            "free_disk_gb": host.disk_gib,
+            "disk_available_least": host.disk_gib,
+            "running_vms": len(host.guests),
+            "current_workload": 0,
+            "cpu_info": {"arch": "x86_64", "model": "EPYC-Rome", "vendor": "AMD", "features": [], "topology": {}},
+        }
+    return body
+
+
+def list_hypervisors(request: Request, *, detail: bool) -> Response:
+    """GET /os-hypervisors[/detail] with limit, marker, hypervisor_hostname_pattern and with_servers."""
+    require_compute_admin(request, "os_compute_api:os-hypervisors:list-detail")
+    hosts = list(request.state.hosts.values())
+    pattern = request.one("hypervisor_hostname_pattern")
+    if pattern is not None:
+        hosts = [host for host in hosts if pattern in host.name]
+    marker = request.one("marker")
+    if marker is not None:
+        at = next((index for index, host in enumerate(hosts) if host.root_uuid == marker), None)
+        if at is None:
+            raise ApiError(400, f"marker [{marker}] not found")
+        hosts = hosts[at + 1 :]
+    limit = request.number("limit")
+    size = min(MAX_PAGE, limit) if limit else MAX_PAGE
+    servers = request.flag("with_servers")
+    body: dict[str, Any] = {
+        "hypervisors": [_hypervisor_json(request, host, detail=detail, servers=servers) for host in hosts[:size]]
+    }
+    if len(hosts) > size:
+        body["hypervisors_links"] = page_links(request, hosts[size - 1].root_uuid)
+    return Response(body)
+
+
+def show_hypervisor(request: Request, hypervisor_id: str) -> Response:
+    """GET /os-hypervisors/{id}."""
+    require_compute_admin(request, "os_compute_api:os-hypervisors:show")
+    for host in request.state.hosts.values():
+        if host.root_uuid == hypervisor_id:
+            body = _hypervisor_json(request, host, detail=True, servers=request.flag("with_servers"))
+            return Response({"hypervisor": body})
+    raise ApiError(404, f"Compute host {hypervisor_id} could not be found.")
+
+
+# -- flavors and quotas ------------------------------------------------------------------------------------------
+
+
+def _flavor_json(request: Request, flavor: Flavor) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": flavor.id,
+        "name": flavor.name,
+        "ram": flavor.ram_mib,
+        "vcpus": flavor.vcpus,
+        "disk": flavor.disk_gib,
+        "swap": 0 if request.version >= (2, 75) else "",
+        "OS-FLV-EXT-DATA:ephemeral": 0,
+        "OS-FLV-DISABLED:disabled": False,
+        "os-flavor-access:is_public": True,
+        "rxtx_factor": 1.0,
+        "links": [{"rel": "self", "href": f"{request.base}/compute/v2.1/flavors/{flavor.id}"}],
+    }
+    if request.version >= (2, 55):
+        body["description"] = None
+    if request.version >= (2, 61):
+        body["extra_specs"] = flavor.extra_specs
+    return body
+
+
+def list_flavors(request: Request, *, detail: bool) -> Response:
+    """GET /flavors[/detail] with limit and marker."""
+    flavors = sorted(request.state.flavors.values(), key=lambda flavor: flavor.id)
+    marker = request.one("marker")
+    if marker is not None:
+        if marker not in request.state.flavors:
+            raise ApiError(400, f"marker [{marker}] not found")
+        flavors = [flavor for flavor in flavors if flavor.id > marker]
+    limit = request.number("limit")
+    size = min(MAX_PAGE, limit) if limit else MAX_PAGE
+    rows = [_flavor_json(request, flavor) for flavor in flavors[:size]]
+    if not detail:
+        rows = [{name: row[name] for name in ("id", "name", "links")} for row in rows]
+    body: dict[str, Any] = {"flavors": rows}
+    if len(flavors) > size:
+        body["flavors_links"] = page_links(request, flavors[size - 1].id)
+    return Response(body)
+
+
+def _flavor(request: Request, flavor_id: str) -> Flavor:
+    if flavor_id not in request.state.flavors:
+        raise ApiError(404, f"Flavor {flavor_id} could not be found.")
+    return request.state.flavors[flavor_id]
+
+
+def show_flavor(request: Request, flavor_id: str) -> Response:
+    """GET /flavors/{id}."""
+    return Response({"flavor": _flavor_json(request, _flavor(request, flavor_id))})
+
+
+def show_extra_specs(request: Request, flavor_id: str) -> Response:
+    """GET /flavors/{id}/os-extra_specs."""
+    return Response({"extra_specs": _flavor(request, flavor_id).extra_specs})
+
+
+def _legacy_quota(request: Request, project_id: str) -> dict[str, int]:
+    names = {"instances": "servers", "cores": "class:VCPU", "ram": "class:MEMORY_MB"}
+    return {legacy: request.state.limit_of(project_id, name)[0] for legacy, name in names.items()}
+
+
+def show_limits(request: Request) -> Response:
+    """GET /limits: the legacy view, which never shows vGPUs."""
+    assert request.token is not None
+    project_id = request.one("tenant_id") or request.token.project_id or ""
+    quota = _legacy_quota(request, project_id)
+    used = request.state.placement.usages.get(project_id, {})
+    servers = sum(1 for s in request.state.servers.values() if s.project_id == project_id and s.deleted is None)
+    absolute = {
+        "maxTotalInstances": quota["instances"],
+        "maxTotalCores": quota["cores"],
+        "maxTotalRAMSize": quota["ram"],
+        "totalInstancesUsed": servers,
+        "totalCoresUsed": used.get("VCPU", 0),
+        "totalRAMUsed": used.get("MEMORY_MB", 0),
+    }
+    return Response({"limits": {"rate": [], "absolute": absolute}})
+
+
+def show_quota_set(request: Request, project_id: str) -> Response:
+    """GET /os-quota-sets/{project}: the legacy view of the same limits."""
+    if not is_admin(request) and (request.token is None or request.token.project_id != project_id):
+        raise ApiError(403, "Policy doesn't allow os_compute_api:os-quota-sets:show to be performed.")
+    return Response({"quota_set": {"id": project_id, **_legacy_quota(request, project_id)}})
+
+
+# -- migrations --------------------------------------------------------------------------------------------------
+
+
+def _migration_json(request: Request, migration: Migration) -> dict[str, Any]:
+    hosts = request.state.hosts
+    target = hosts.get(migration.destination or "")
+    body: dict[str, Any] = {
+        "id": migration.id,
+        "instance_uuid": migration.server_id,
+        "source_compute": migration.source,
+        "source_node": migration.source,
+        "dest_compute": migration.destination,
+        "dest_node": migration.destination,
+        "dest_host": target.ip if target else None,
+        "status": migration.status,
+        "old_instance_type_id": 1,
+        "new_instance_type_id": 1,
+        "created_at": iso_micro(migration.created),
+        "updated_at": iso_micro(migration.updated),
+    }
+    if request.version >= (2, 23):
+        body["migration_type"] = "live-migration"
+        if migration.status in _IN_PROGRESS:
+            href = f"{request.base}/compute/v2.1/servers/{migration.server_id}/migrations/{migration.id}"
+            body["links"] = [{"rel": "self", "href": href}]
+    if request.version >= (2, 59):
+        body["uuid"] = migration.uuid
+    if request.version >= (2, 80):
+        body["user_id"] = migration.user_id
+        body["project_id"] = migration.project_id
+    return body
+
+
+def list_migrations(request: Request) -> Response:
+    """GET /os-migrations with its filters, newest first; limit, marker (a uuid) and changes-since from 2.59."""
+    require_compute_manager(request, "os_compute_api:os-migrations:index")
+    paged = request.version >= (2, 59)
+    changed = moment(request, "changes-since") if paged else None
+    changed_before = moment(request, "changes-before") if request.version >= (2, 66) else None
+    filters = {
+        "server_id": request.one("instance_uuid"),
+        "status": request.one("status"),
+        "source": request.one("source_compute"),
+    }
+    host, kind = request.one("host"), request.one("migration_type")
+    project_id = request.one("project_id") if request.version >= (2, 80) else None
+    rows = []
+    for migration in reversed(request.state.migrations.values()):
+        if (
+            all(value in (None, getattr(migration, name)) for name, value in filters.items())
+            and host in (None, migration.source, migration.destination)
+            and kind in (None, "live-migration")
+            and project_id in (None, migration.project_id)
+            and (changed is None or int(migration.updated) >= changed)
+            and (changed_before is None or int(migration.updated) <= changed_before)
+            and (is_admin(request) or (request.token and request.token.project_id == migration.project_id))
+        ):
+            rows.append(migration)
+    marker = request.one("marker") if paged else None
+    if marker is not None:
+        at = next((index for index, migration in enumerate(rows) if migration.uuid == marker), None)
+        if at is None:
+            raise ApiError(400, f"Marker {marker} could not be found.")
+        rows = rows[at + 1 :]
+    limit = request.number("limit") if paged else None
+    size = min(MAX_PAGE, limit) if limit else MAX_PAGE
+    body: dict[str, Any] = {"migrations": [_migration_json(request, migration) for migration in rows[:size]]}
+    if paged and rows and len(rows) > size:
+        body["migrations_links"] = page_links(request, rows[size - 1].uuid)
+    return Response(body)
+
+
+def _server_migration_json(request: Request, migration: Migration) -> dict[str, Any]:
+    target = request.state.hosts.get(migration.destination or "")
+    seen = migration.status == "running" and migration.started is not None
+    body: dict[str, Any] = {
+        "id": migration.id,
+        "server_uuid": migration.server_id,
+        "source_compute": migration.source,
+        "source_node": migration.source,
+        "dest_compute": migration.destination,
+        "dest_node": migration.destination,
+        "dest_host": target.ip if target else None,
+        "status": migration.status,
+        "memory_total_bytes": migration.memory_total if seen else None,
+        "memory_processed_bytes": migration.memory_processed if seen else None,
+        "memory_remaining_bytes": migration.memory_remaining if seen else None,
+        "disk_total_bytes": 0 if seen else None,
+        "disk_processed_bytes": 0 if seen else None,
+        "disk_remaining_bytes": 0 if seen else None,
+        "created_at": iso(migration.created),
+        "updated_at": iso(migration.updated),
+    }
+    if request.version >= (2, 59):
+        body["uuid"] = migration.uuid
+    if request.version >= (2, 80):
+        body["user_id"] = migration.user_id
+        body["project_id"] = migration.project_id
+    return body
+
+
+def server_migrations(request: Request, server_id: str) -> Response:
+    """GET /servers/{id}/migrations (2.23): those in progress; an accepted one is not among them yet."""
+    require_compute_manager(request, "os_compute_api:servers:migrations:index")
+    find_server(request, server_id)
+    rows = [
+        _server_migration_json(request, migration)
+        for migration in request.state.migrations.values()
+        if migration.server_id == server_id and migration.status in _IN_PROGRESS
+    ]
+    return Response({"migrations": rows})
+
+
+def _migration(request: Request, server_id: str, migration_id: str) -> Migration:
+    migration = request.state.migrations.get(int(migration_id)) if migration_id.isdigit() else None
+    if migration is None or migration.server_id != server_id:
+        raise ApiError(404, f"Migration {migration_id} not found for instance {server_id}")
+    return migration
+
+
+def show_server_migration(request: Request, server_id: str, migration_id: str) -> Response:
+    """GET /servers/{id}/migrations/{id}: 404 as soon as it has ended."""
+    require_compute_admin(request, "os_compute_api:servers:migrations:show")
+    find_server(request, server_id)
+    migration = _migration(request, server_id, migration_id)
+    if migration.status not in _IN_PROGRESS:
+        raise ApiError(404, f"Live migration {migration_id} for server {server_id} is not in progress.")
+    return Response({"migration": _server_migration_json(request, migration)})
+
+
+class AdminCalls:
+    """Abort and force-complete."""
+
+    def __init__(self, nova: Nova) -> None:
+        self.nova = nova
+
+    def abort(self, request: Request, server_id: str, migration_id: str) -> Response:
+        """DELETE /servers/{id}/migrations/{id}: running from 2.24, queued from 2.65."""
+        require_compute_manager(request, "os_compute_api:servers:migrations:delete")
+        server = find_server(request, server_id)
+        migration = _migration(request, server_id, migration_id)
+        if migration.status == "queued" and request.version < (2, 65):
+            raise ApiError(400, f"Migration {migration_id} of instance {server_id} is queued. Cannot abort.")
+        try:
+            self.nova.migrations.abort(migration, server)
+        except CannotMigrate as refused:
+            raise ApiError(refused.status, str(refused)) from refused
+        return Response(status=202)
+
+    def force_complete(self, request: Request, server_id: str, migration_id: str) -> Response:
+        """POST /servers/{id}/migrations/{id}/action with ``force_complete`` (2.22)."""
+        require_compute_manager(request, "os_compute_api:servers:migrations:force_complete")
+        server = find_server(request, server_id)
+        if "force_complete" not in request.json():
+            raise ApiError(400, "There is no such action.")
+        try:
+            self.nova.migrations.force_complete(_migration(request, server_id, migration_id), server)
+        except CannotMigrate as refused:
+            raise ApiError(refused.status, str(refused)) from refused
+        return Response(status=202)

@@ -1,0 +1,451 @@
+"""The read views of the command line: what each shows of a Snapshot, which rows a filter keeps, why a view is empty.
+
+The names of the data columns, and their order, are a promise to scripts: they only ever grow at the end. Columns of the
+table only carry what a person wants to see instead of an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from vgpu_console import view_filters
+from vgpu_console.model.snapshot import (
+    Host,
+    MediatedDevice,
+    Migration,
+    PhysicalGpu,
+    ProjectQuota,
+    Provider,
+    Snapshot,
+    VgpuServer,
+)
+from vgpu_console.model.source import SourceKind, SourceStatus
+from vgpu_console.view_filters import Filters
+
+NOT_APPLICABLE = "–"
+"""Shown where there is nothing to know, as against ``?`` where it is not known."""
+
+OPENSTACK: frozenset[SourceKind] = frozenset({"keystone", "placement", "nova"})
+EVERYTHING: frozenset[SourceKind] = OPENSTACK | {"libvirt", "ssh"}
+_DEVICES: frozenset[SourceKind] = EVERYTHING - {"keystone"}
+
+
+class Column(NamedTuple):
+    """A column: its promised name, its value in data formats, and how the table words it.
+
+    ``show`` is for the table and Markdown only; it returns None where the plain value says it. ``data`` False keeps the
+    column out of data formats, ``table`` False out of the table. Columns of the highest ``priority`` leave a table
+    first when a terminal is too narrow; those of 0 stay.
+    """
+
+    name: str
+    get: Callable[[Any], Any]
+    right: bool = False
+    show: Callable[[Any], str | None] | None = None
+    data: bool = True
+    table: bool = True
+    priority: int = 0
+
+
+class View(NamedTuple):
+    """A view: its columns, its rows, the kinds of sources it cannot do without, and why it may be empty."""
+
+    name: str
+    noun: str
+    columns: tuple[Column, ...]
+    rows: Callable[[Snapshot, Filters], list[Any]]
+    needs: frozenset[SourceKind]
+    empty: Callable[[Snapshot], str]
+
+    def fields(self) -> tuple[str, ...]:
+        """The promised names, in order."""
+        return tuple(c.name for c in self.columns if c.data)
+
+
+def records(view: View, rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """The rows under their promised names; unknown is None."""
+    columns = [(c.name, c.get) for c in view.columns if c.data]
+    return [{name: get(row) for name, get in columns} for row in rows]
+
+
+def relevant_errors(view: View, snapshot: Snapshot, filters: Filters) -> tuple[SourceStatus, ...]:
+    """The failed sources that this view may miss something of: kinds it needs, hosts it was asked for."""
+    return tuple(
+        status
+        for status in snapshot.errors
+        if status.kind in view.needs and not (status.host and filters.hosts and status.host not in filters.hosts)
+    )
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def _get(name: str) -> Callable[[Any], Any]:
+    """The field of that name; an empty text is as unknown as None."""
+
+    def get(row: Any) -> Any:
+        value = getattr(row, name)
+        return None if value == "" else value
+
+    return get
+
+
+def _col(
+    name: str,
+    priority: int = 0,
+    *,
+    right: bool = False,
+    show: Callable[[Any], str | None] | None = None,
+    table: bool = True,
+) -> Column:
+    return Column(name, _get(name), right, show, table=table, priority=priority)
+
+
+def _number(
+    name: str, priority: int = 0, show: Callable[[Any], str | None] | None = None, table: bool = True
+) -> Column:
+    return _col(name, priority, right=True, show=show, table=table)
+
+
+def _table_only(name: str, get: Callable[[Any], str | None], priority: int = 0, *, right: bool = False) -> Column:
+    return Column(name, get, right, data=False, priority=priority)
+
+
+def _of(part: int | None, whole: int | None) -> str | None:
+    """ "3/4"; None when neither is known."""
+    if part is None and whole is None:
+        return None
+    return "/".join("?" if number is None else str(number) for number in (part, whole))
+
+
+def _vfs(gpu: PhysicalGpu) -> str | None:
+    return NOT_APPLICABLE if gpu.sriov is False else None
+
+
+def _host_vfs(host: Host) -> str | None:
+    plain_cards = host.gpus is not None and all(gpu.sriov is False for gpu in host.gpus)
+    return NOT_APPLICABLE if plain_cards and host.vfs_enabled is None else None
+
+
+def _host_vfs_of_all(host: Host) -> str | None:
+    return _host_vfs(host) or _of(host.vfs_enabled, host.vfs_total)
+
+
+def _host_state(host: Host) -> str | None:
+    return f"{host.service_state or '?'}, disabled" if host.service_status == "disabled" else host.service_state
+
+
+def _if_used(name: str) -> Callable[[Any], str | None]:
+    """A device that is known to be free has no server: nothing to know there."""
+    return lambda m: NOT_APPLICABLE if getattr(m, name) is None and m.used is False else None
+
+
+def _project(row: Any) -> str | None:
+    return None if row.project else row.project_id or None
+
+
+def _mdev_project(mdev: MediatedDevice) -> str | None:
+    return _project(mdev) or _if_used("project")(mdev)
+
+
+def _mdev_server(mdev: MediatedDevice) -> str | None:
+    return None if mdev.server else mdev.server_id or mdev.domain or _if_used("server")(mdev)
+
+
+def _vfio_has_none(name: str) -> Callable[[MediatedDevice], str | None]:
+    return lambda m: NOT_APPLICABLE if getattr(m, name) is None and m.mechanism == "vendor-vfio" else None
+
+
+def _limit(quota: ProjectQuota) -> str | None:
+    if quota.limit == -1:
+        return "unlimited"
+    return NOT_APPLICABLE if quota.limit is None and quota.origin == "missing" else None
+
+
+def _progress(migration: Migration) -> str | None:
+    if migration.progress is not None:
+        return f"{migration.progress} %"
+    return None if migration.running else NOT_APPLICABLE
+
+
+def _downtime(migration: Migration) -> str | None:
+    return NOT_APPLICABLE if migration.downtime_ms is None and migration.running else None
+
+
+def _server_host(server: VgpuServer) -> str | None:
+    nowhere = server.host is None and server.status in ("SHELVED_OFFLOADED", "BUILD", "ERROR")
+    return NOT_APPLICABLE if nowhere else None
+
+
+def _type_names(gpu: PhysicalGpu) -> list[str]:
+    return [t.type_name or t.type_id for t in gpu.types]
+
+
+def _inventories(provider: Provider) -> dict[str, dict[str, Any]] | None:
+    if provider.inventories is None:
+        return None
+    out = {}
+    for inventory in provider.inventories:
+        fields = msgspec.to_builtins(inventory)
+        out[fields.pop("resource_class")] = fields
+    return out
+
+
+def _used(provider: Provider) -> dict[str, int] | None:
+    if provider.allocations is None:
+        return None
+    used = {i.resource_class: 0 for i in provider.inventories or ()}
+    for allocation in provider.allocations:
+        for name, amount in allocation.resources.items():
+            used[name] = used.get(name, 0) + amount
+    return used
+
+
+def _show_inventories(provider: Provider) -> str | None:
+    if provider.inventories is None:
+        return None
+    words = (
+        f"{i.resource_class} {i.total}" + (f" ({i.reserved} reserved)" if i.reserved else "")
+        for i in provider.inventories
+    )
+    return ", ".join(words) or NOT_APPLICABLE
+
+
+def _show_used(provider: Provider) -> str | None:
+    used = _used(provider)
+    return None if used is None else ", ".join(f"{name} {n}" for name, n in used.items()) or NOT_APPLICABLE
+
+
+def _show_device(provider: Provider) -> str | None:
+    return NOT_APPLICABLE if provider.device is None and provider.parent_uuid is None else None
+
+
+def _show_gpu(provider: Provider) -> str | None:
+    return NOT_APPLICABLE if provider.gpu is None and provider.parent_uuid is None else None
+
+
+def _show_parent(provider: Provider) -> str | None:
+    return NOT_APPLICABLE if provider.parent_uuid is None else None
+
+
+# --- why a view is empty ----------------------------------------------------------------------------------------------
+
+
+def _hosts_without(snapshot: Snapshot) -> str:
+    """The first reason in the chain from the cloud to a device: no host, hosts unread, no GPU in them."""
+    if not snapshot.hosts:
+        return "no compute host is known: Nova lists no hypervisor, and the configuration names none under [hosts]"
+    unknown = [h.name for h in snapshot.hosts if h.gpus is None]
+    if len(unknown) == len(snapshot.hosts):
+        return f"the GPUs of all {len(unknown)} hosts are unknown: neither libvirt nor SSH has answered"
+    if not any(h.gpus for h in snapshot.hosts):
+        rest = f"; those of {len(unknown)} more are unknown" if unknown else ""
+        return f"none of the {len(snapshot.hosts) - len(unknown)} hosts that answered has a GPU for vGPUs{rest}"
+    return ""
+
+
+def _no_types(snapshot: Snapshot) -> str:
+    return _hosts_without(snapshot) or (
+        "no GPU offers a vGPU type: is NVIDIA's vGPU host driver loaded, and are the virtual functions enabled "
+        "(sriov-manage -e)?"
+    )
+
+
+def _no_mdevs(snapshot: Snapshot) -> str:
+    return _hosts_without(snapshot) or "none has been created: Nova creates one when a server first needs it"
+
+
+def _no_servers(snapshot: Snapshot) -> str:
+    return "no server has a flavor with resources:VGPU, or holds a vGPU"
+
+
+def _no_quota(snapshot: Snapshot) -> str:
+    return "Keystone has no registered or project limit for a vGPU resource, and no project uses one"
+
+
+def _no_migrations(snapshot: Snapshot) -> str:
+    return "Nova lists no live migration"
+
+
+def _no_providers(snapshot: Snapshot) -> str:
+    return (
+        "no resource provider has an inventory of vGPUs: does nova.conf name a type under [devices] "
+        "enabled_mdev_types, and has nova-compute been restarted since?"
+    )
+
+
+# --- the views --------------------------------------------------------------------------------------------------------
+
+_HOSTS = View(
+    "hosts",
+    "hosts",
+    (
+        _col("name"),
+        _col("service_state", table=False),
+        _col("service_status", table=False),
+        _table_only("state", _host_state),
+        Column("gpus", lambda h: None if h.gpus is None else len(h.gpus), right=True),
+        _number("vfs_enabled", show=_host_vfs, table=False),
+        _number("vfs_total", show=_host_vfs, table=False),
+        _table_only("vfs", _host_vfs_of_all, 1, right=True),
+        _number("mdevs_created", 4),
+        _number("mdevs_used", table=False),
+        _number("mdevs_max", table=False),
+        _table_only("used/max", lambda h: _of(h.mdevs_used, h.mdevs_max), right=True),
+        _col("driver", 1),
+        _col("kernel", 3),
+        _col("libvirt", 5),
+        _col("qemu", 6),
+        Column("findings", lambda h: len(h.findings), right=True),
+    ),
+    view_filters.hosts,
+    EVERYTHING,
+    _hosts_without,
+)
+
+_GPUS = View(
+    "gpus",
+    "GPUs",
+    (
+        _col("host"),
+        _col("address"),
+        _col("model"),
+        _col("mechanism", 1),
+        _number("vfs_enabled", show=_vfs, table=False),
+        _number("vfs_total", show=_vfs, table=False),
+        _table_only("vfs", lambda g: _vfs(g) or _of(g.vfs_enabled, g.vfs_total), right=True),
+        Column("types", _type_names),
+    ),
+    view_filters.gpus,
+    _DEVICES,
+    _hosts_without,
+)
+
+_TYPES = View(
+    "types",
+    "vGPU types",
+    (
+        _col("host"),
+        _col("gpu"),
+        _col("type_id", 3),
+        _col("type_name"),
+        _number("framebuffer_mib", 4),
+        _number("max"),
+        _col("max_source", 2),
+        _number("created", 1),
+        _number("used"),
+        _number("available"),
+    ),
+    view_filters.types,
+    _DEVICES,
+    _no_types,
+)
+
+_MDEVS = View(
+    "mdevs",
+    "mediated devices",
+    (
+        _col("uuid", show=_vfio_has_none("uuid")),
+        _col("host"),
+        _col("parent"),
+        _col("gpu", 5),
+        _col("type_id", 4),
+        _col("type_name", 1),
+        _col("state", 3),
+        _col("autostart", 6, show=_vfio_has_none("autostart")),
+        _col("server_id", show=_if_used("server_id"), table=False),
+        _col("server", show=_mdev_server),
+        _col("project_id", show=_if_used("project_id"), table=False),
+        _col("project", 2, show=_mdev_project),
+    ),
+    view_filters.mdevs,
+    EVERYTHING,
+    _no_mdevs,
+)
+
+_SERVERS = View(
+    "servers",
+    "servers with vGPUs",
+    (
+        _col("id", 1),
+        _col("name"),
+        _col("project_id", table=False),
+        _col("project", show=_project),
+        _col("host", show=_server_host),
+        _col("status"),
+        _number("vgpus"),
+    ),
+    view_filters.servers,
+    OPENSTACK,
+    _no_servers,
+)
+
+_QUOTA = View(
+    "quota",
+    "vGPU quotas",
+    (
+        _col("project_id", table=False),
+        _col("project", show=_project),
+        _col("resource"),
+        _number("limit", show=_limit),
+        _col("origin"),
+        _number("used"),
+    ),
+    view_filters.quota,
+    OPENSTACK,
+    _no_quota,
+)
+
+_MIGRATIONS = View(
+    "migrations",
+    "migrations",
+    (
+        _col("uuid", 1),
+        _col("server_id", table=False),
+        _table_only("server", lambda m: m.server or m.server_id),
+        _col("source"),
+        _col("destination"),
+        _col("status"),
+        _number("progress", show=_progress),
+        _number("downtime_ms", 2, show=_downtime),
+    ),
+    view_filters.migrations,
+    frozenset({"keystone", "nova"}),
+    _no_migrations,
+)
+
+_PROVIDERS = View(
+    "providers",
+    "resource providers",
+    (
+        _col("uuid"),
+        _col("name", 1),
+        _col("host"),
+        _col("device", show=_show_device),
+        _col("gpu", 4, show=_show_gpu),
+        _number("generation", 3),
+        Column("inventories", _inventories, show=_show_inventories),
+        Column("used", _used, show=_show_used),
+        _col("traits", 2),
+        _col("parent_uuid", show=_show_parent, table=False),
+    ),
+    view_filters.providers,
+    _DEVICES,
+    _no_providers,
+)
+
+VIEWS: dict[str, View] = {v.name: v for v in (_HOSTS, _GPUS, _TYPES, _MDEVS, _SERVERS, _QUOTA, _MIGRATIONS, _PROVIDERS)}
+"""Every view by its name, in the order of the help."""
+
+
+def empty_reason(view: View, snapshot: Snapshot, filters: Filters) -> str:
+    """Why a view has no rows, as one line: nobody could say, the filter kept none, or the fleet has none and why."""
+    failed = relevant_errors(view, snapshot, filters)
+    if failed:
+        return f"{view.noun}: unknown, for want of an answer from {', '.join(status.key for status in failed[:5])}"
+    if filters and (unfiltered := view.rows(snapshot, Filters())):
+        return f"no {view.noun}: none of {len(unfiltered)} matches the filter"
+    return f"no {view.noun}: {view.empty(snapshot)}"
