@@ -101,12 +101,12 @@ class DashboardScreen(ViewScreen):
         self.set_class(height >= 28 or height - needed >= 7, "-room")
 
     @on(FleetTable.Opened)
-    async def _opened(self, event: FleetTable.Opened) -> None:
+    def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         if event.table is self.query_one("#hosts-pane", TablePane).table:
-            await self.console.open_host(event.row_id)
+            self.console.open_host(event.row_id)
         else:
-            await self.console.open_row("quota", event.row_id)
+            self.console.open_row("quota", event.row_id)
 
     def name_of(self, row_id: str) -> str:
         """A host's or a project's name."""

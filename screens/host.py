@@ -70,14 +70,14 @@ class HostScreen(ViewScreen):
         return kept[2]
 
     @on(FleetTable.Opened)
-    async def _row_opened(self, event: FleetTable.Opened) -> None:
+    def _row_opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         gpu = devices.gpu_of_row(event.row_id)
         if gpu is not None:
             self._opened ^= {gpu}
             self.update()
         elif event.row_id in self._servers:
-            await self.console.open_server(self._servers[event.row_id])
+            self.console.open_server(self._servers[event.row_id])
         else:
             self.console.say("no server holds this")
 

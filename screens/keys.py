@@ -82,7 +82,7 @@ KEYS: tuple[Key, ...] = (
     Key("view-migrations", "4", "view('migrations')", "migrations", "Live migrations, running and ended", "Views"),
     Key("previous", "minus,backspace", "previous", "previous", "The view before this one", "Views"),
     Key("back", "escape", "back", "back", "Clear the filter, else one level back; never quits", "Views", "view"),
-    Key("wide", "w", "wide", "wide", "Every column, or only those that fit", "Table", "view"),
+    Key("wide", "w", "wide", "wide", "The columns that had no room, in turn", "Table", "view"),
     Key("faults", "z", "faults", "faults", "Only rows with something wrong, or all", "Table", "view"),
     Key("pane-next", "tab", "app.focus_next", "pane", "The next pane", "Table", "view"),
     Key("pane-previous", "shift+tab", "app.focus_previous", "pane", "The pane before", "Table", "view"),

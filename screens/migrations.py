@@ -41,11 +41,11 @@ class MigrationsScreen(ViewScreen):
         self.more_rows(self._rows)
 
     @on(FleetTable.Opened)
-    async def _opened(self, event: FleetTable.Opened) -> None:
+    def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         one = self._migration(event.row_id)
         if one is not None:
-            await self.console.open_server(one.server_id)
+            self.console.open_server(one.server_id)
 
     def _migration(self, row_id: str) -> Migration | None:
         snapshot = self.console.snapshot

@@ -40,15 +40,12 @@ class QuotaScreen(ViewScreen):
         self.more_rows(self._rows)
 
     @on(FleetTable.Opened)
-    async def _opened(self, event: FleetTable.Opened) -> None:
+    def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         one = self._quota(event.row_id)
         if one is not None:
-            await self.console.go("servers")
-            screen = self.app.screen
-            if isinstance(screen, ViewScreen):
-                # A name with spaces cannot be a column's word of the filter; its words are looked for anywhere then.
-                screen.filter_to(one.project if " " in one.project else f"project:{one.project}")
+            # A name with spaces cannot be a column's word of the filter; its words are looked for anywhere then.
+            self.console.open_filtered("servers", one.project if " " in one.project else f"project:{one.project}")
 
     def _quota(self, row_id: str) -> ProjectQuota | None:
         snapshot = self.console.snapshot

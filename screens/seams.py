@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vgpu_console.model.snapshot import Snapshot
 
@@ -35,3 +35,11 @@ class FleetEngine(Protocol):
     def resume(self) -> None:
         """Ask again."""
         ...
+
+
+@runtime_checkable
+class Copier(Protocol):
+    """What can put text into the operator's clipboard, and says what it did."""
+
+    def copy_text(self, text: str, what: str) -> None:
+        """Copy a text; ``what`` names it in the toast."""

@@ -40,9 +40,9 @@ class ServersScreen(ViewScreen):
         self.more_rows(self._rows)
 
     @on(FleetTable.Opened)
-    async def _opened(self, event: FleetTable.Opened) -> None:
+    def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
-        await self.console.open_server(event.row_id)
+        self.console.open_server(event.row_id)
 
     def _server(self, row_id: str) -> VgpuServer | None:
         snapshot = self.console.snapshot

@@ -49,7 +49,7 @@ class TablePane(Container):
         self.head = SpanLine(classes="pane-title")
         self.table = FleetTable(columns)
         self.faults_only = False
-        self.wide = False
+        self._seen: set[str] = set()
         self._all_columns = tuple(columns)
         self._right: tuple[Span, ...] = ()
         self._empty = ""
@@ -71,21 +71,26 @@ class TablePane(Container):
             self.table.set_rows(rows)
         self.restate()
 
-    def show_columns(self) -> str:
-        """Give the columns that had no room the first claim to it, or the usual ones again; says which are shown."""
-        if self.wide:
-            shown = set(self.table.shown_columns)
-            columns = [
-                c if c.priority == 0 and i == 0 else replace(c, priority=20 + i if c.key in shown else 1 + i)
-                for i, c in enumerate(self._all_columns)
-            ]
-            if shown.issuperset(c.key for c in self._all_columns):
-                self.wide = False
-                return "every column has room already"
+    def turn_columns(self) -> str:
+        """Give the columns that had no room yet the first claim to it; after the last, the usual ones. Says which."""
+        every = [c.key for c in self._all_columns]
+        self._seen |= set(self.table.shown_columns)
+        if self._seen.issuperset(every):
+            usual = self._seen == set(self.table.shown_columns)
+            self._seen = set()
+            self.table.set_columns(self._all_columns)
+            if usual:
+                return "every column has room"
         else:
-            columns = list(self._all_columns)
-        self.table.set_columns(columns)
-        return "columns: " + ", ".join(c.title for c in self._all_columns if c.key in self.table.shown_columns)
+            # The first column says which row it is, so it always stays.
+            self.table.set_columns(
+                [
+                    replace(c, priority=0 if i == 0 else i + (100 if c.key in self._seen else 0))
+                    for i, c in enumerate(self._all_columns)
+                ]
+            )
+        shown = set(self.table.shown_columns)
+        return "columns: " + ", ".join(c.title for c in self._all_columns if c.key in shown)
 
     def restate(self) -> None:
         """Bring the title and the reason for emptiness up to date."""
@@ -257,6 +262,12 @@ class ViewScreen(Screen[None]):
         event.stop()
         self._close_filter()
 
+    def select(self, row_id: str) -> None:
+        """Put the cursor of the view's first table on a row; a filter that hides it is taken away."""
+        pane = self.pane
+        if pane is not None and not pane.table.select(row_id) and self.clear_filter():
+            pane.table.select(row_id)
+
     def filter_to(self, text: str) -> None:
         """Filter the view's first table, as if it had been typed."""
         pane = self.pane
@@ -313,12 +324,10 @@ class ViewScreen(Screen[None]):
         pane.table.sort(pane.table.sort_key, not pane.table.sort_reverse)
 
     def action_wide(self) -> None:
-        """Show the columns that there was no room for instead of the others, or go back."""
+        """Turn to the columns that there was no room for; after the last, back to the usual ones."""
         pane = self.pane
-        if pane is None:
-            return
-        pane.wide = not pane.wide
-        self.console.say(pane.show_columns())
+        if pane is not None:
+            self.console.say(pane.turn_columns())
 
     def action_faults(self) -> None:
         """Only rows that need an eye, or all."""

@@ -103,9 +103,17 @@ class VgpuConsoleApp(App[int]):
     COMMANDS: ClassVar[Any] = {ConsoleCommands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance variable
-        (0, "-tiny-w"), (60, "-narrow"), (100, "-medium"), (140, "-wide")]
+        (0, "-tiny-w"),
+        (60, "-narrow"),
+        (100, "-medium"),
+        (140, "-wide"),
+    ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-tiny-h"), (15, "-short"), (30, "-tall"), (46, "-high")]
+        (0, "-tiny-h"),
+        (15, "-short"),
+        (30, "-tall"),
+        (46, "-high"),
+    ]
     ENABLE_COMMAND_PALETTE = True
     NOTIFICATION_TIMEOUT = 4
 
@@ -212,26 +220,49 @@ class VgpuConsoleApp(App[int]):
 
     # Views --------------------------------------------------------------------------------------------------------
 
-    async def go(self, view: str) -> None:
-        """Show a view; when it is in front already, leave its details."""
-        if view == self.current_mode:
-            while len(self.screen_stack) > 1:
-                await self.pop_screen()
-            return
-        self._previous_view = self.current_mode
-        await self.switch_mode(view)
+    # Screens are changed on the application's own message loop: a screen that waited for its own removal would wait for
+    # ever, and keys, dialogs and the palette call from theirs.
 
-    async def open_host(self, name: str) -> None:
+    def go(self, view: str) -> None:
+        """Show a view; when it is in front already, leave its details."""
+        self.call_next(self._go, view)
+
+    def open_host(self, name: str) -> None:
         """Show one host's devices."""
+        self.call_next(self._open_host, name)
+
+    def open_server(self, server_id: str) -> None:
+        """Show one server in a dialog, over whatever view is in front."""
+        self.call_next(self._open_server, server_id)
+
+    def open_row(self, view: str, row_id: str) -> None:
+        """Show a view with the cursor on one of its rows."""
+        self.call_next(self._open_row, view, row_id)
+
+    def open_filtered(self, view: str, text: str) -> None:
+        """Show a view with a filter on it."""
+        self.call_next(self._open_filtered, view, text)
+
+    async def _go(self, view: str) -> None:
+        if view != self.current_mode:
+            self._previous_view = self.current_mode
+            await self.switch_mode(view)
+        else:
+            await self._leave_details()
+
+    async def _leave_details(self) -> None:
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    async def _open_host(self, name: str) -> None:
         from vgpu_console.screens.host import HostScreen
 
-        await self.go("fleet")
-        if len(self.screen_stack) > 1:
-            await self.go("fleet")
+        if self.current_mode != "fleet":
+            await self._go("fleet")
+        await self._leave_details()
         await self.push_screen(HostScreen(name))
 
-    async def open_server(self, server_id: str) -> None:
-        """Show one server in a dialog, over whatever view is in front."""
+    async def _open_server(self, server_id: str) -> None:
         from vgpu_console.screens.dialogs.server import ServerDialog
 
         server = next((s for s in self.snapshot.servers if s.id == server_id), None) if self.snapshot else None
@@ -239,33 +270,39 @@ class VgpuConsoleApp(App[int]):
             self.say("Nova does not list this server as one with vGPUs")
             return
 
-        async def chosen(host: str | None) -> None:
+        def chosen(host: str | None) -> None:
             if host is not None:
-                await self.open_host(host)
+                self.open_host(host)
 
-        self.push_screen(ServerDialog(server, self.snapshot), chosen)
+        await self.push_screen(ServerDialog(server, self.snapshot), chosen)
 
-    async def open_row(self, view: str, row_id: str) -> None:
-        """Show a view with the cursor on one of its rows."""
-        await self.go(view)
-        if isinstance(self.screen, ViewScreen) and self.screen.pane is not None:
-            self.screen.pane.table.select(row_id)
+    async def _open_row(self, view: str, row_id: str) -> None:
+        await self._go(view)
+        await self._leave_details()
+        if isinstance(self.screen, ViewScreen):
+            self.screen.select(row_id)
+
+    async def _open_filtered(self, view: str, text: str) -> None:
+        await self._go(view)
+        await self._leave_details()
+        if isinstance(self.screen, ViewScreen):
+            self.screen.filter_to(text)
 
     def leave_detail(self) -> None:
         """Back from a detail to the view it was opened from."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
 
-    async def action_view(self, view: str) -> None:
+    def action_view(self, view: str) -> None:
         """One of the views by its number key."""
-        await self.go(view)
+        self.go(view)
 
-    async def action_previous(self) -> None:
+    def action_previous(self) -> None:
         """Back from a detail, else the view before this one."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
         elif self._previous_view is not None:
-            await self.go(self._previous_view)
+            self.go(self._previous_view)
 
     # Keys ---------------------------------------------------------------------------------------------------------
 
@@ -273,33 +310,33 @@ class VgpuConsoleApp(App[int]):
         """Go somewhere by name."""
         from vgpu_console.screens.dialogs.jump import Jump
 
-        async def chosen(target: tuple[str, str] | None) -> None:
+        def chosen(target: tuple[str, str] | None) -> None:
             if target is not None:
-                await self.follow(*target)
+                self.follow(*target)
 
         self.push_screen(Jump(self.snapshot), chosen)
 
-    async def follow(self, kind: str, name: str) -> None:
+    def follow(self, kind: str, name: str) -> None:
         """Go to a target of the jump line or the palette."""
         if kind == "view":
-            await self.go(name)
+            self.go(name)
         elif kind == "host":
-            await self.open_host(name)
+            self.open_host(name)
         elif kind == "server":
-            await self.open_row("servers", name)
-            await self.open_server(name)
+            self.open_row("servers", name)
+            self.open_server(name)
         elif kind == "project":
-            await self.open_row("quota", name)
+            self.open_row("quota", name)
         else:
-            await self.run_action(name, self.screen)
+            self.call_next(self.run_action, name)
 
     def action_help(self) -> None:
         """All keys that work on the screen in front."""
         from vgpu_console.screens.dialogs.help import HelpDialog
 
-        async def chosen(action: tuple[str, Any] | None) -> None:
+        def chosen(action: tuple[str, Any] | None) -> None:
             if action is not None:
-                await self.run_action(action[0], action[1])
+                self.call_next(self.run_action, *action)
 
         self.push_screen(HelpDialog(list(self.screen.active_bindings.values())), chosen)
 

@@ -327,25 +327,27 @@ def demo(ctx: click.Context, serve: bool, port: int | None) -> int:
 
 
 def _serve(ctx: click.Context, port: int) -> int:
-    import threading
-
     from vgpu_console import log
 
     given = _given(ctx)
     settings, choice = cli_run.settings_of(given), cli_run.demo_of(given)
     log.start(settings.log)
-    from vgpu_console.simulator import open_demo, serve_demo
+    from vgpu_console.simulator import ScenarioError, open_demo
+    from vgpu_console.simulator.serve import serve_demo
 
-    folder = log.default_file().parent / "demo"
-    served = serve_demo(open_demo(choice.scenario if choice else None), folder, port)
     try:
-        for variable, value in served.environment.items():
-            click.echo(f"export {variable}={shlex.quote(value)}")
+        cloud = open_demo(choice.scenario if choice else None)
+    except ScenarioError as error:
+        raise click.UsageError(str(error)) from error
+    served = serve_demo(cloud, log.default_file().parent / "demo", port)
+    try:
+        click.echo(f"export OS_CLIENT_CONFIG_FILE={shlex.quote(str(served.clouds_yaml))}")
+        click.echo("export OS_CLOUD=demo")
         sys.stdout.flush()
         cli_run.say(f"serving the embedded cloud at {served.url} until ctrl+c")
-        threading.Event().wait()
+        served.wait()
     except KeyboardInterrupt:
-        cli_run.say("")
+        click.echo(err=True)  # ends the line on which the terminal wrote ^C
     finally:
         served.close()
     return OK

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vgpu_console.config import DemoChoice, Settings
+from vgpu_console.config import ConfigError, DemoChoice, Settings
 from vgpu_console.fleet.collector import ALL_KINDS, Collector, FactSource
 from vgpu_console.fleet.join import Joiner
+from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceKind
 from vgpu_console.rules.catalogue import load_catalogue
@@ -88,16 +89,21 @@ class Fleet:
             self._shell.close()
 
     def _open_demo(self, choice: DemoChoice) -> DemoCloud:
-        from vgpu_console.simulator import open_demo
+        from vgpu_console.simulator import ScenarioError, open_demo
 
-        return open_demo(choice.scenario, clock=self._clock)
+        try:
+            return open_demo(choice.scenario, clock=self._clock)
+        except ScenarioError as error:
+            raise ConfigError(str(error)) from error
 
     def _projects(self) -> Mapping[str, str]:
         """Consumer id -> project id, as Nova knows its servers and migrations."""
         nova = self.collector.facts().nova
         if nova is None:
             return {}
-        owners = {m.uuid: m.project_id for m in nova.migrations or () if m.project_id}
+        # of migrations only those that run: Placement looks into what an ended one still holds
+        running = (m for m in nova.migrations or () if m.status in LIVE_MIGRATION_IN_PROGRESS)
+        owners = {m.uuid: m.project_id for m in running if m.project_id}
         owners.update({s.id: s.project_id for s in nova.servers or ()})
         return owners
 

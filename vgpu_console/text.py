@@ -37,11 +37,11 @@ _TABLE = _Table()
 
 
 def plain(value: object, limit: int = MAX_CHARS) -> str:
-    """Foreign text as one line that is safe on a terminal: control, bidirectional and invisible characters become ``·``.
+    """Foreign text as one line that is safe on a terminal: control, bidirectional, invisible characters become ``·``.
 
-    Takes anything (None becomes the empty string) and never raises. The result holds no character that moves the cursor,
-    changes colours, writes the clipboard or turns the reading direction; it is still not markup: give it to widgets
-    as Content, never as a markup string.
+    Takes anything (None becomes the empty string) and never raises. The result holds no character that moves the
+    cursor, changes colours, writes the clipboard or turns the reading direction; it is still not markup: give it to
+    widgets as Content, never as a markup string.
     """
     if value is None:
         return ""

@@ -127,7 +127,7 @@ def _vfs(gpu: PhysicalGpu) -> str | None:
 
 def _host_vfs(host: Host) -> str | None:
     plain_cards = host.gpus is not None and all(gpu.sriov is False for gpu in host.gpus)
-    return NOT_APPLICABLE if plain_cards and host.vfs_enabled is None else None
+    return NOT_APPLICABLE if plain_cards and not host.vfs_total else None
 
 
 def _host_vfs_of_all(host: Host) -> str | None:

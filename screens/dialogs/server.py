@@ -13,6 +13,7 @@ from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render.facts import labelled
 from vgpu_console.screens.render.servers import details
+from vgpu_console.screens.seams import Copier
 
 
 class ServerDialog(Dialog[str]):
@@ -43,7 +44,5 @@ class ServerDialog(Dialog[str]):
 
     def action_copy_id(self) -> None:
         """Copy the server's id."""
-        from vgpu_console.app import VgpuConsoleApp
-
-        if isinstance(self.app, VgpuConsoleApp):
+        if isinstance(self.app, Copier):
             self.app.copy_text(self._server.id, "server id")

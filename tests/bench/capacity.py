@@ -1,4 +1,4 @@
-"""The capacity view of a real cloud: the console's one command beside the loop of openstack commands that gives the same."""
+"""The capacity view of a real cloud: one command of the console beside the openstack commands that give the same."""
 
 from __future__ import annotations
 
@@ -56,17 +56,13 @@ def figures() -> Iterator[Figure]:
     """Brings a lab of four plain GPUs up, measures, and takes it down."""
     client = openstack()
     subprocess.run([str(LAB), "setup"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        [str(LAB), "up", "--hosts", "2", "--gpus", "2", "--vfs", "0"], check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([str(LAB), "up", "--hosts", "2", "--gpus", "2", "--vfs", "0"], check=True, stdout=subprocess.DEVNULL)
     try:
         env = {**_lab_env(), "VGPU_CONSOLE_SSH_ENABLED": "false", "VGPU_CONSOLE_LIBVIRT_ENABLED": "false"}
         command = [console(), "snapshot"]
         ours = best_of(5, command, env)
         theirs, count = _loop(client, env)
-        yield faster(
-            f"capacity view of {GPUS} GPUs on a real cloud", ours, f"{count} openstack commands", theirs, 20
-        )
+        yield faster(f"capacity view of {GPUS} GPUs on a real cloud", ours, f"{count} openstack commands", theirs, 20)
     finally:
         subprocess.run([str(LAB), "down"], check=False, stdout=subprocess.DEVNULL)
 

@@ -108,6 +108,16 @@ def test_functions_that_are_off_leave_nothing_free() -> None:
     assert (gpu.vfs_enabled, gpu.vfs_total, gpu.mechanism, gpu.vgpus_free) == (0, 16, "unknown", 0)
 
 
+def test_a_gpu_whose_functions_are_off_is_meant_for_the_type_that_lists_their_addresses() -> None:
+    conf = {
+        "devices.enabled_mdev_types": f"{A100_20C},{A100_10C}",
+        f"mdev_{A100_20C}.device_addresses": f"{vf(0)},{vf(1)}",
+        f"mdev_{A100_10C}.device_addresses": "0000:81:00.4",
+    }
+    gpu = only_gpu(host_devices("gpu-01", sriov_libvirt(enabled=0), sriov_ssh(numvfs=0, conf=conf), Catalogue()))
+    assert gpu.active_type == A100_20C
+
+
 def test_libvirts_list_of_functions_rules_over_an_older_reading_of_the_shell() -> None:
     gpu = only_gpu(host_devices("gpu-01", sriov_libvirt(enabled=0), sriov_ssh(numvfs=16), Catalogue()))
     assert (gpu.vfs_enabled, gpu.functions) == (0, ())

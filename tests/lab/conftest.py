@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
+from tests.contract.cloud_under_test import CloudUnderTest
 from tests.lab.lab import REPOSITORY, Lab
 from tests.lab.lab_fleet import LabFleet
 
@@ -34,6 +37,12 @@ def _pointed_at_lab(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     for service in lab.control("/faults"):
         lab.fault(service)
     lab.control("/migration", {"seconds": 6.0, "mode": "ok", "raise": False})
+
+
+@pytest.fixture(scope="session")
+def cloud(lab: Lab) -> CloudUnderTest:
+    """The real services, for the contract that the simulator is held to."""
+    return CloudUnderTest(requests.Session, f"http://127.0.0.1:{lab.port_base}/v3", "labpw", lambda: time.sleep(0.2))
 
 
 @pytest.fixture(scope="session")

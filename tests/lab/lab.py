@@ -91,10 +91,12 @@ class Lab:
         return until(active, f"{name} ACTIVE")
 
     def delete(self, server_id: str) -> None:
-        """Delete a server and wait until Nova knows it no more."""
+        """Delete a server and wait until Nova knows it no more and Placement has taken its allocations away."""
         admin = self.connect()
         admin.compute.delete_server(server_id, ignore_missing=True)
         until(lambda: admin.compute.find_server(server_id, all_projects=True) is None, f"{server_id} deleted")
+        path = f"/allocations/{server_id}"
+        until(lambda: not admin.placement.get(path).json()["allocations"], f"{server_id} holds nothing")
 
 
 def until(ready: Callable[[], T], what: str, timeout_s: float = 60.0, every_s: float = 0.2) -> T:

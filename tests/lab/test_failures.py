@@ -84,9 +84,9 @@ def test_a_system_scoped_credential_is_refused_by_nova_and_placement(open_fleet:
     facts = open_fleet("lab-system", hosts=False).read()
     status = {s.kind: s for s in facts.statuses}
     for kind in ("nova", "placement"):
-        assert status[kind].error_kind == "forbidden"  # type: ignore[index]
-        assert "system" in (status[kind].error or "")  # type: ignore[index]
-        assert "project" in (status[kind].error or "")  # type: ignore[index]
+        assert status[kind].error_kind == "forbidden"
+        assert "system" in (status[kind].error or "")
+        assert "project" in (status[kind].error or "")
     assert status["keystone"].error is None
     assert facts.keystone is not None
     assert facts.keystone.limits_complete is True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,8 +15,8 @@ NOW = 1_760_000_000.0
 
 
 @pytest.fixture
-def demo() -> Iterator[DemoCloud]:
-    yield open_demo(clock=lambda: NOW)
+def demo() -> DemoCloud:
+    return open_demo(clock=lambda: NOW)
 
 
 def test_libvirt_and_ssh_see_the_same_functions(demo: DemoCloud) -> None:

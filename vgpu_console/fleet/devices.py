@@ -22,7 +22,7 @@ from vgpu_console.model.host_facts import (
     VgpuTypeDescription,
 )
 from vgpu_console.model.snapshot import MaxSource, MediatedDevice, PhysicalGpu, TypeCapacity, VirtualFunction
-from vgpu_console.rules.nova_conf import types_for_device
+from vgpu_console.rules.nova_conf import addresses_on_bus, types_for_device
 
 NVIDIA = "10de"
 
@@ -330,7 +330,9 @@ def _physical_gpu(
     created = Counter(m.type_id for m in mdevs)
     used = Counter(m.type_id for m in mdevs if m.used)
     own_addresses = [board.address, *board.functions]
-    enabled = types_for_device(ssh.nova_conf if ssh else None, list(board.functions) or [board.address])
+    conf = ssh.nova_conf if ssh else None
+    targets = list(board.functions) or (addresses_on_bus(conf, board.address) if board.sriov() else ())
+    enabled = types_for_device(conf, targets or [board.address])
     own_descriptions = _described_types(ssh, own_addresses)
     types = []
     for type_id, name in _type_names(board, mechanism, created, enabled, names, ssh).items():

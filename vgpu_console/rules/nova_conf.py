@@ -26,6 +26,16 @@ def addresses_of(conf: Mapping[str, str], type_id: str) -> tuple[str, ...]:
     return tuple(a.lower() for a in _items(_of_type(conf, type_id, "device_addresses") or ""))
 
 
+def addresses_on_bus(conf: Mapping[str, str] | None, address: str) -> tuple[str, ...]:
+    """Every listed device address on the PCI bus of ``address``: where a GPU's virtual functions are while they are on.
+
+    It tells what a GPU whose functions are off is meant for.
+    """
+    bus = address.lower().rpartition(":")[0] + ":"
+    listed = [a for type_id in enabled_types(conf) or () for a in addresses_of(conf or {}, type_id)]
+    return tuple(a for a in dict.fromkeys(listed) if a.startswith(bus))
+
+
 def max_instances_of(conf: Mapping[str, str], type_id: str) -> int | None:
     """``[mdev_<type>] max_instances``: a cap for the whole host, not for a GPU."""
     value = _of_type(conf, type_id, "max_instances")

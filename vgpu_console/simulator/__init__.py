@@ -1,7 +1,7 @@
-"""The embedded cloud behind ``--demo``: Keystone, Nova, Placement, libvirt and shells, simulated at the outermost seams.
+"""The embedded cloud behind ``--demo``: Keystone, Nova, Placement, libvirt and shells, at the outermost seams.
 
 One state is shown three ways: over HTTP (in the process or on a loopback port), as libvirt connections, and as the text
-that the fact command prints. It obeys the rules of the real systems, so that what the console shows of it is meaningful.
+that the fact command prints. It obeys the rules of the real systems, so that what is shown of it means something.
 """
 
 from __future__ import annotations

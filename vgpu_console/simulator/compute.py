@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from vgpu_console.simulator.flavors import Group, device_groups, resources_of
 from vgpu_console.simulator.gpu_models import VgpuType
 from vgpu_console.simulator.hosts import Gpu, Guest, Host, KernelRefusal, Mdev
 from vgpu_console.simulator.providers import Inventory, PlacementConflict, Provider
@@ -22,45 +22,6 @@ _OWNER = frozenset({"OWNER_NOVA"})
 
 class OverQuota(Exception):
     """A request that the project's limits do not allow; the text is oslo.limit's."""
-
-
-class Group:
-    """One request group of a flavor: what must come from one provider, with its required traits."""
-
-    __slots__ = ("required", "resources", "suffix")
-
-    def __init__(self, suffix: str) -> None:
-        self.suffix = suffix
-        self.resources: dict[str, int] = {}
-        self.required: set[str] = set()
-
-
-def device_groups(flavor: Flavor) -> list[Group]:
-    """The groups of a flavor that devices satisfy: ``resources[N]:CLASS``, ``trait[N]:T`` and PCI aliases."""
-    groups: dict[str, Group] = {}
-    for key, value in flavor.extra_specs.items():
-        if match := re.fullmatch(r"resources(\w*):(\w+)", key):
-            if int(value):
-                groups.setdefault(match[1], Group(match[1])).resources[match[2]] = int(value)
-        elif match := re.fullmatch(r"trait(\w*):(\w+)", key):
-            if value == "required":
-                groups.setdefault(match[1], Group(match[1])).required.add(match[2])
-        elif key == "pci_passthrough:alias":
-            for alias in value.split(","):
-                name, _, count = alias.strip().partition(":")
-                for index in range(int(count or 1)):
-                    group = groups.setdefault(f"_pci_{name}_{index}", Group(f"_pci_{name}_{index}"))
-                    group.resources[f"CUSTOM_{name.upper()}"] = 1
-    return [group for group in groups.values() if group.resources]
-
-
-def resources_of(flavor: Flavor) -> dict[str, int]:
-    """All that a server of this flavor asks Placement for."""
-    resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mib, "DISK_GB": flavor.disk_gib}
-    for group in device_groups(flavor):
-        for resource_class, amount in group.resources.items():
-            resources[resource_class] = resources.get(resource_class, 0) + amount
-    return {resource_class: amount for resource_class, amount in resources.items() if amount}
 
 
 class Compute:
@@ -89,7 +50,7 @@ class Compute:
         return self.state.placement.add(root)
 
     def provider_name(self, host: Host, gpu: Gpu, function: str) -> str:
-        """How Nova names the provider of a device: by libvirt's node device, or by PCI address for passed-through ones."""
+        """How Nova names the provider of a device: by libvirt's node device, or by PCI address on vendor VFIO."""
         if gpu.mechanism == "vendor-vfio":
             return f"{host.name}_{gpu.address.upper()}"
         return f"{host.name}_pci_{function.replace(':', '_').replace('.', '_')}"
@@ -110,9 +71,13 @@ class Compute:
                 self._offer(host, gpu, gpu.address, f"CUSTOM_{_class_name(kind)}", total, errors)
                 continue
             running = gpu.running()
+            spare = gpu.spare(kind, running)
+            untouched = min(1, spare) if gpu.sriov else spare
             for function in gpu.functions():
-                created = sum(1 for mdev in gpu.mdevs.get(function, ()) if mdev.kind is kind)
-                total = created + gpu.available(function, kind, running)
+                mdevs = gpu.mdevs.get(function)
+                total = untouched
+                if mdevs:
+                    total = sum(1 for mdev in mdevs if mdev.kind is kind) + gpu.available(function, kind, running)
                 if kind.type_id in left:
                     if total > left[kind.type_id]:
                         total = 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 HttpKind = Literal["status", "html", "truncated", "null", "refused"]
 
 
-@dataclass(slots=True)
-class HttpFault:
+class HttpFault(msgspec.Struct, eq=False):
     """How a service fails. ``times`` counts down the requests it applies to; None is for ever.
 
     ``status`` answers with the service's own error, ``html`` with a proxy's page, ``truncated`` cuts the right answer
@@ -30,13 +30,12 @@ class HttpFault:
 HostFault = Literal["unreachable", "timeout", "auth", "closed", "garbage"]
 
 
-@dataclass(slots=True)
-class Faults:
+class Faults(msgspec.Struct, eq=False):
     """All faults of one cloud: ``http`` by service type, the others by host."""
 
-    http: dict[str, HttpFault] = field(default_factory=dict)
-    libvirt: dict[str, HostFault] = field(default_factory=dict)
-    ssh: dict[str, HostFault] = field(default_factory=dict)
+    http: dict[str, HttpFault] = {}
+    libvirt: dict[str, HostFault] = {}
+    ssh: dict[str, HostFault] = {}
     sleep: Callable[[float], None] = time.sleep
 
     def take_http(self, service: str, path: str) -> HttpFault | None:

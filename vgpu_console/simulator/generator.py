@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+
+import msgspec
 
 from vgpu_console.simulator.builder import Builder
 from vgpu_console.simulator.hosts import Gpu, Host
@@ -13,8 +14,7 @@ from vgpu_console.simulator.state import Flavor, Project
 _PROFILES = (("A100-40", "A100-10C"), ("A100-40", "A100-20C"), ("A100-40", "A100-5C"))
 
 
-@dataclass(frozen=True, slots=True)
-class FleetSize:
+class FleetSize(msgspec.Struct, frozen=True):
     """What to generate. ``used`` is the part of each GPU's real maximum that servers hold."""
 
     hosts: int
@@ -61,8 +61,12 @@ def _generate(builder: Builder, size: FleetSize) -> None:
         for _ in range(size.gpus):
             builder.gpu(host, board, (kind,), vfs=size.vfs)
         builder.inventories(host)
+        host.inventory_due = builder.state.now  # nova-compute need not look again: what follows is all there is
         for gpu in host.gpus:
             turn = _fill(builder, host, gpu, flavors[kind], projects, size.used, turn)
+        host.inventory_due = None
+        if any(len(gpu.mdevs) == gpu.enabled[0].maximum for gpu in host.gpus):
+            builder.inventories(host)  # a full GPU's other functions offer nothing any more
 
 
 def _fill(

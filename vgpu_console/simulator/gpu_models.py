@@ -6,11 +6,10 @@ public (A100, T4, and 558 for A40-2Q); the other A40 and all L40S numbers only c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class VgpuType:
+class VgpuType(msgspec.Struct, frozen=True):
     """A vGPU type as the driver describes it. ``number`` is the numeric id, ``type_id`` the mdev one (nvidia-472)."""
 
     number: int
@@ -39,8 +38,7 @@ class VgpuType:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(msgspec.Struct, frozen=True):
     """A GPU model. ``total_vfs`` 0 means that it has no SR-IOV and carries its vGPUs itself."""
 
     key: str
@@ -50,7 +48,7 @@ class Board:
     total_vfs: int
     types: tuple[VgpuType, ...]
     first_vf: int = 4  # offset of the first virtual function from the physical one
-    by_name: dict[str, VgpuType] = field(default_factory=dict)
+    by_name: dict[str, VgpuType] = {}
 
     def type(self, name: str) -> VgpuType:
         """The type of that name (``A100-20C``), mdev id (``nvidia-472``) or number. Raises KeyError."""

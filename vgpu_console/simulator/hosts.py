@@ -111,16 +111,19 @@ class Gpu:
             return list(self.current_types.values())
         return [mdev.kind for mdev in self.all_mdevs() if mdev.active]
 
+    def spare(self, kind: VgpuType, running: list[VgpuType]) -> int:
+        """How many more of a type the GPU as a whole can take beside those that run."""
+        if any(other.framebuffer_mib != kind.framebuffer_mib for other in running):
+            return 0
+        return max(0, kind.maximum - len(running))
+
     def available(self, function: str, kind: VgpuType, running: list[VgpuType] | None = None) -> int:
         """The driver's ``available_instances`` of a type on one function.
 
         All vGPUs of a time-sliced GPU have one framebuffer size, the GPU takes no more than the type's maximum, and a
         virtual function takes one.
         """
-        running = self.running() if running is None else running
-        if any(other.framebuffer_mib != kind.framebuffer_mib for other in running):
-            return 0
-        left = max(0, kind.maximum - len(running))
+        left = self.spare(kind, self.running() if running is None else running)
         if not self.sriov:
             return left
         if function in self.current_types or any(mdev.active for mdev in self.mdevs.get(function, ())):

@@ -88,6 +88,12 @@ class Request:
             raise ApiError(400, "The request body must be a JSON object.")
         return decoded
 
+    def who(self) -> Token:
+        """The token; every route but a few open ones has one. Raises ApiError 401."""
+        if self.token is None:
+            raise ApiError(401, "The request you have made requires authentication.")
+        return self.token
+
     def roles(self) -> tuple[str, ...]:
         """The token's roles."""
         return self.token.roles if self.token else ()

@@ -56,7 +56,7 @@ class CloudAdapter(BaseAdapter):
         response.encoding = "utf-8"
         response.raw = BytesIO(answer.body)
         response._content = b"" if request.method == "HEAD" else answer.body
-        response._content_consumed = True  # type: ignore[attr-defined]
+        response._content_consumed = True
         return response
 
     def close(self) -> None:

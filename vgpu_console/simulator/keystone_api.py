@@ -252,16 +252,14 @@ def show_project(request: Request, project_id: str) -> Response:
 
 def own_projects(request: Request) -> Response:
     """GET /v3/auth/projects: what this user can scope to."""
-    assert request.token is not None
-    mine = {scope_id for kind, scope_id in request.token.user.roles if kind == "project"}
+    mine = {scope_id for kind, scope_id in request.who().user.roles if kind == "project"}
     rows = [_project_json(request, project) for project in request.state.projects.values() if project.id in mine]
     return _list(request, "projects", rows)
 
 
 def own_system(request: Request) -> Response:
     """GET /v3/auth/system."""
-    assert request.token is not None
-    rows: list[dict[str, Any]] = [{"all": True}] if ("system", "all") in request.token.user.roles else []
+    rows: list[dict[str, Any]] = [{"all": True}] if ("system", "all") in request.who().user.roles else []
     return _list(request, "system", rows)
 
 

@@ -170,15 +170,13 @@ def delete_registered(request: Request, limit_id: str) -> Response:
 
 def _sees_all(request: Request) -> bool:
     """Before Keystone 29 only the system's scope sees every limit; since then admin and service roles do too."""
-    assert request.token is not None
-    return request.token.system or (
-        request.state.sees_all_limits and bool({"admin", "service"} & set(request.token.roles))
+    return request.who().system or (
+        request.state.sees_all_limits and bool({"admin", "service"} & set(request.who().roles))
     )
 
 
 def _visible(request: Request, limit: Limit) -> bool:
-    assert request.token is not None
-    return _sees_all(request) or (limit.project_id is not None and limit.project_id == request.token.project_id)
+    return _sees_all(request) or (limit.project_id is not None and limit.project_id == request.who().project_id)
 
 
 def list_limits(request: Request) -> Response:

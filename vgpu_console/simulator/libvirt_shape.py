@@ -10,38 +10,33 @@ from typing import Any
 from vgpu_console.simulator.faults import Faults
 from vgpu_console.simulator.file_tree import OTHER_DEVICES
 from vgpu_console.simulator.hosts import Gpu, Guest, Host, KernelRefusal, Mdev
+from vgpu_console.simulator.libvirt_jobs import (
+    CREATED,
+    DEFINED,
+    ERR_CONFIG,
+    ERR_DENIED,
+    ERR_INTERNAL,
+    ERR_NO_DEVICE,
+    ERR_NO_DOMAIN,
+    DemoLibvirtError,
+    completed,
+    last_migration,
+    read_mdev,
+)
+from vgpu_console.simulator.libvirt_objects import DemoDomain, DemoNodeDevice
 from vgpu_console.simulator.libvirt_xml import (
     address_of,
     capabilities_xml,
     device_name,
-    domain_xml,
     gpu_function_xml,
     mdev_xml,
     other_function_xml,
 )
-from vgpu_console.simulator.state import Migration, State
+from vgpu_console.simulator.state import State
 
-ERR_INTERNAL, ERR_DENIED, ERR_NO_DOMAIN, ERR_NO_DEVICE, ERR_INVALID, ERR_CONFIG, ERR_XML = 1, 29, 42, 53, 55, 67, 27
 CAP_PCI, CAP_MDEV_TYPES, CAP_MDEV, INACTIVE, ACTIVE = 1 << 1, 1 << 13, 1 << 14, 1 << 30, 1 << 31
-CREATED, DELETED, DEFINED, UNDEFINED = 0, 1, 2, 3
 LIFECYCLE, JOB_COMPLETED = 0, 21
 _ANY_CAP = (1 << 30) - 1
-
-
-class DemoLibvirtError(Exception):
-    """Looks like libvirt.libvirtError."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self._code = code
-
-    def get_error_code(self) -> int:
-        """VIR_ERR_…"""
-        return self._code
-
-    def get_error_message(self) -> str:
-        """libvirt's text."""
-        return str(self)
 
 
 class LibvirtHub:
@@ -213,8 +208,8 @@ class DemoConnection:
             if event_id == LIFECYCLE:
                 self._hub.pending.append(lambda cb=callback, o=opaque: cb(self, domain, event, detail, o))  # type: ignore[misc]
             elif event_id == JOB_COMPLETED and (event, detail) == (5, 3):
-                migration = _last_migration(self._hub.state, server_id)
-                params = _completed(migration) if migration else {}
+                migration = last_migration(self._hub.state, server_id)
+                params = completed(migration) if migration else {}
                 self._hub.pending.append(lambda cb=callback, o=opaque, p=params: cb(self, domain, p, o))  # type: ignore[misc]
 
     # -- devices -----------------------------------------------------------------------------------------------
@@ -280,14 +275,13 @@ class DemoConnection:
     def _make(self, xml: str, call: str, *, active: bool) -> DemoNodeDevice:
         with self._enter():
             self._deny(call)
-            type_id, parent, uuid = _read_mdev(xml)
-            if not parent.startswith("pci_") or self._host.gpu_of(address_of(parent)) is None:
+            type_id, parent, uuid = read_mdev(xml)
+            gpu = self._host.gpu_of(address_of(parent)) if parent.startswith("pci_") else None
+            if gpu is None:
                 raise DemoLibvirtError(
                     ERR_CONFIG, f"unsupported configuration: unable to find parent device '{parent}'"
                 )
             function = address_of(parent)
-            gpu = self._host.gpu_of(function)
-            assert gpu is not None
             uuid = uuid or self._hub.state.new_uuid()
             found = self._host.find_mdev(uuid)
             if not active and found is not None and not found[1].persistent:
@@ -334,237 +328,3 @@ class DemoConnection:
         if guest is None:
             raise DemoLibvirtError(ERR_NO_DOMAIN, f"Domain not found: no domain with matching uuid '{server_id}'")
         return guest
-
-
-class DemoNodeDevice:
-    """virNodeDevice."""
-
-    def __init__(self, connection: DemoConnection, name: str) -> None:
-        self._conn = connection
-        self._name = name
-
-    def name(self) -> str:
-        """Its name."""
-        return self._name
-
-    def XMLDesc(self, flags: int = 0) -> str:
-        """Its XML, as it is now."""
-        with self._conn._enter():
-            return self._conn._xml(self._name)
-
-    def parent(self) -> str | None:
-        """Its parent's name."""
-        match = re.search(r"<parent>(.*?)</parent>", self.XMLDesc())
-        return match[1] if match else None
-
-    def _found(self) -> tuple[Gpu, Mdev]:
-        found = self._conn._mdev(self._name)
-        if found is None:
-            raise DemoLibvirtError(
-                ERR_NO_DEVICE, f"Node device not found: no node device with matching name '{self._name}'"
-            )
-        return found
-
-    def isActive(self) -> int:
-        """1 while it exists in the kernel."""
-        with self._conn._enter():
-            return int(self._found()[1].active) if self._name.startswith("mdev_") else 1
-
-    def isPersistent(self) -> int:
-        """1 when it is defined."""
-        with self._conn._enter():
-            return int(self._found()[1].persistent) if self._name.startswith("mdev_") else 0
-
-    def autostart(self) -> int:
-        """1 when it is started with its parent."""
-        with self._conn._enter():
-            return int(self._found()[1].autostart) if self._name.startswith("mdev_") else 0
-
-    def setAutostart(self, autostart: int) -> int:
-        """Change that."""
-        with self._conn._enter():
-            self._conn._deny("virNodeDeviceSetAutostart")
-            mdev = self._found()[1]
-            if not mdev.persistent:
-                raise DemoLibvirtError(
-                    ERR_INVALID, "Requested operation is not valid: cannot set autostart for transient device"
-                )
-            mdev.autostart = bool(autostart)
-            return 0
-
-    def create(self, flags: int = 0) -> int:
-        """Start a defined device."""
-        with self._conn._enter():
-            self._conn._deny("virNodeDeviceCreate")
-            gpu, mdev = self._found()
-            if mdev.active:
-                raise DemoLibvirtError(ERR_INVALID, "Requested operation is not valid: Device is already active")
-            self._try("start", lambda: gpu.start(mdev))
-            self._conn._changed(self._name, CREATED)
-            return 0
-
-    def destroy(self) -> int:
-        """Stop it; refused while a guest holds it."""
-        with self._conn._enter():
-            self._conn._deny("virNodeDeviceDestroy")
-            gpu, mdev = self._found()
-            if not mdev.active:
-                raise DemoLibvirtError(
-                    ERR_INVALID, f"Requested operation is not valid: Device '{self._name}' is not active"
-                )
-            self._try("destroy", lambda: gpu.stop(mdev))
-            self._conn._changed(self._name, DELETED)
-            return 0
-
-    def undefine(self, flags: int = 0) -> int:
-        """Remove its definition."""
-        with self._conn._enter():
-            self._conn._deny("virNodeDeviceUndefine")
-            gpu, mdev = self._found()
-            if not mdev.persistent:
-                raise DemoLibvirtError(ERR_INVALID, "Requested operation is not valid: Device is not persistent")
-            gpu.undefine(mdev)
-            self._conn._changed(self._name, UNDEFINED)
-            return 0
-
-    def _try(self, verb: str, what: Callable[[], None]) -> None:
-        try:
-            what()
-        except KernelRefusal as refusal:
-            text = str(refusal) if verb == "destroy" else f"Error: {refusal}"
-            raise DemoLibvirtError(
-                ERR_INTERNAL, f"internal error: Unable to {verb} '{self._name}': {text}"
-            ) from refusal
-
-
-class DemoDomain:
-    """virDomain."""
-
-    def __init__(self, connection: DemoConnection, server_id: str) -> None:
-        self._conn = connection
-        self._id = server_id
-
-    def UUIDString(self) -> str:
-        """Nova's server id."""
-        return self._id
-
-    def name(self) -> str:
-        """Nova's instance name."""
-        return self._conn._guest(self._id).name
-
-    def isActive(self) -> int:
-        """1 while it runs."""
-        with self._conn._enter():
-            return int(self._conn._guest(self._id).active)
-
-    def isPersistent(self) -> int:
-        """Nova's domains are defined."""
-        return 1
-
-    def state(self, flags: int = 0) -> list[int]:
-        """[state, reason]."""
-        with self._conn._enter():
-            return [self._conn._guest(self._id).state, 1]
-
-    def XMLDesc(self, flags: int = 0) -> str:
-        """Its XML."""
-        with self._conn._enter():
-            return domain_xml(self._conn._host, self._conn._guest(self._id))
-
-    def jobInfo(self) -> list[int]:
-        """The older form of jobStats: twelve numbers."""
-        stats = self.jobStats()
-        names = ("type", "time_elapsed", "time_remaining", "data_total", "data_processed", "data_remaining")
-        names += (
-            "memory_total",
-            "memory_processed",
-            "memory_remaining",
-            "disk_total",
-            "disk_processed",
-            "disk_remaining",
-        )
-        return [int(stats.get(name, 0)) for name in names]
-
-    def jobStats(self, flags: int = 0) -> dict[str, Any]:
-        """The running job on the source; with flags 1 (and 2: keep) the completed one, on the destination."""
-        with self._conn._enter():
-            self._conn._guest(self._id)
-            state, here = self._conn._hub.state, self._conn._host.name
-            migration = _last_migration(state, self._id)
-            if flags & 1:
-                done = migration is not None and migration.downtime_ms is not None and migration.destination == here
-                return _completed(migration) if done and migration is not None else {"type": 0}
-            if migration is None or migration.status != "running" or migration.downtime_ms is not None:
-                return {"type": 0}
-            if migration.source != here:
-                raise DemoLibvirtError(
-                    ERR_INVALID,
-                    "Requested operation is not valid: migration statistics are available only on the source host",
-                )
-            return _running(migration, state.now)
-
-
-def _last_migration(state: State, server_id: str) -> Migration | None:
-    return next((m for m in reversed(state.migrations.values()) if m.server_id == server_id), None)
-
-
-def _running(migration: Migration, now: float) -> dict[str, Any]:
-    started = migration.started or now
-    elapsed = now - started
-    part = min(1.0, elapsed / migration.duration_s)
-    total = migration.memory_total
-    rate = int(total / migration.duration_s) if total else 0
-    stats: dict[str, Any] = {
-        "type": 2,
-        "operation": 5,
-        "time_elapsed": int(elapsed * 1000),
-        "downtime": 300,
-        "setup_time": 12,
-        "vfio_data_transferred": 24 * max(1, len(migration.devices)),
-    }
-    if total:
-        stats |= {
-            "memory_total": total,
-            "memory_processed": int(total * part * 1.08),
-            "memory_remaining": int(total * (1.0 - part)),
-            "memory_bps": rate,
-            "memory_dirty_rate": rate // 4096 // 4,
-            "memory_page_size": 4096,
-            "memory_iteration": 1 + int(part > 0.85),
-            "data_total": total,
-            "data_processed": int(total * part * 1.08),
-            "data_remaining": int(total * (1.0 - part)),
-        }
-    return stats
-
-
-def _completed(migration: Migration) -> dict[str, Any]:
-    downtime = migration.downtime_ms or 0
-    return {
-        "type": 3,
-        "operation": 6,
-        "time_elapsed": int(migration.duration_s * 1000),
-        "downtime": downtime,
-        "downtime_net": max(0, downtime - 120),
-        "memory_total": migration.memory_total,
-        "memory_processed": migration.memory_processed,
-        "memory_remaining": 0,
-        "memory_page_size": 4096,
-        "vfio_data_transferred": 60 * max(1, len(migration.devices)),
-        "success": True,
-    }
-
-
-def _read_mdev(xml: str) -> tuple[str, str, str | None]:
-    """Type, parent and uuid of a device to be made. Raises DemoLibvirtError."""
-    import xml.etree.ElementTree as Tree
-
-    try:
-        root = Tree.fromstring(xml)  # noqa: S314 - the console's own XML
-    except Tree.ParseError as error:
-        raise DemoLibvirtError(ERR_XML, f"XML error: {error}") from error
-    kind = root.find("./capability[@type='mdev']/type")
-    parent = root.findtext("./parent")
-    if kind is None or not kind.get("id") or not parent:
-        raise DemoLibvirtError(ERR_XML, "XML error: missing type id attribute or parent for mdev device")
-    return str(kind.get("id")), parent, root.findtext("./capability[@type='mdev']/uuid")

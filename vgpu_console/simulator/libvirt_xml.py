@@ -98,7 +98,8 @@ def other_function_xml(address: str) -> str:
             return (
                 _head(device_name(address), f"{folder}/{address}", bridge, driver)
                 + f"  <capability type='pci'>\n    <class>{pci_class}</class>\n{_numbers(address)}"
-                + f"    <product id='{device}'>{escape(product)}</product>\n    <vendor id='{vendor}'>{escape(maker)}</vendor>\n"
+                + f"    <product id='{device}'>{escape(product)}</product>\n"
+                + f"    <vendor id='{vendor}'>{escape(maker)}</vendor>\n"
                 + f"    <iommuGroup number='{_group(address)}'>\n      {_address(address)}\n    </iommuGroup>\n"
                 + "    <numa node='0'/>\n  </capability>\n</device>\n"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from vgpu_console.simulator.compute import Compute, OverQuota
 from vgpu_console.simulator.hosts import Host
@@ -10,8 +10,7 @@ from vgpu_console.simulator.migrating import CannotMigrate, Migrations
 from vgpu_console.simulator.state import Flavor, Server
 
 
-@dataclass(slots=True)
-class Burst:
+class Burst(msgspec.Struct, eq=False):
     """Servers of one kind that are booted and deleted again."""
 
     name: str
@@ -19,7 +18,7 @@ class Burst:
     flavor: Flavor
     host: str
     count: int = 0
-    servers: list[Server] = field(default_factory=list)
+    servers: list[Server] = []
 
 
 class Life:

@@ -5,7 +5,8 @@ The steps, their order and what stays behind after an abort follow what Nova 34 
 
 from __future__ import annotations
 
-from vgpu_console.simulator.compute import MDEV_UNAVAILABLE, NO_VALID_HOST, Compute, device_groups, notify_domain
+from vgpu_console.simulator.compute import MDEV_UNAVAILABLE, NO_VALID_HOST, Compute, notify_domain
+from vgpu_console.simulator.flavors import device_groups
 from vgpu_console.simulator.hosts import Host, KernelRefusal
 from vgpu_console.simulator.state import Action, Migration, Server
 
@@ -255,7 +256,8 @@ class Migrations:
         else:
             raise CannotMigrate(
                 400,
-                f"Migration {migration.id} of instance {server.id} is {migration.status}. Cannot abort while in this state.",
+                f"Migration {migration.id} of instance {server.id} is {migration.status}. "
+                "Cannot abort while in this state.",
             )
 
     def force_complete(self, migration: Migration, server: Server) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+
+import msgspec
 
 from vgpu_console.simulator.compute import Compute
 from vgpu_console.simulator.http_base import ApiError, Request
@@ -15,8 +16,7 @@ MAX_PAGE = 1000
 """[api] max_limit: the most rows of one page."""
 
 
-@dataclass(slots=True)
-class Nova:
+class Nova(msgspec.Struct, eq=False):
     """The workings behind the API."""
 
     compute: Compute

@@ -126,8 +126,7 @@ def _selected(request: Request) -> list[Server]:
     every = request.flag("all_tenants") or ("all_tenants" in query and request.one("all_tenants") == "")
     if every:
         require_compute_admin(request, "os_compute_api:servers:detail:get_all_tenants")
-    assert request.token is not None
-    project = request.one("project_id") or request.one("tenant_id") if every else request.token.project_id
+    project = request.one("project_id") or request.one("tenant_id") if every else request.who().project_id
     host, status, name = request.one("host"), request.one("status"), request.one("name")
     if host is not None and not is_admin(request):
         host = None  # Nova drops filters that a role may not use
@@ -212,16 +211,15 @@ class ServerCalls:
             require_compute_admin(request, "compute:servers:create:requested_destination")
             if host not in request.state.hosts:
                 raise ApiError(400, f"Compute host {host} could not be found.")
-        assert request.token is not None
-        assert request.token.project_id is not None
+        project_id = request.who().project_id or ""
         try:
-            self.nova.compute.check_quota(request.token.project_id, flavor, count)
+            self.nova.compute.check_quota(project_id, flavor, count)
         except OverQuota as over:
             raise ApiError(403, str(over)) from over
         made = []
         for index in range(count):
             title = f"{name}-{index + 1}" if count > 1 else name
-            server = self.nova.compute.new_server(title, request.token.project_id, request.token.user.id, flavor)
+            server = self.nova.compute.new_server(title, project_id, request.who().user.id, flavor)
             server.description = asked.get("description")
             server.metadata = dict(asked.get("metadata") or {})
             self.nova.compute.boot(server, host)
@@ -264,9 +262,8 @@ class ServerCalls:
             require_compute_admin(request, "os_compute_api:os-migrate-server:migrate_live:host")
         if "force" in asked and request.version >= (2, 68):
             raise ApiError(400, "Additional properties are not allowed ('force' was unexpected)")
-        assert request.token is not None
         try:
-            self.nova.migrations.start(server, host, request.token.user.id, wait=request.version < (2, 34))
+            self.nova.migrations.start(server, host, request.who().user.id, wait=request.version < (2, 34))
         except CannotMigrate as refused:
             raise ApiError(refused.status, str(refused)) from refused
         return Response(status=202)

@@ -103,9 +103,9 @@ def list_providers(request: Request) -> Response:
         rows = in_tree(placement, root)
     else:
         rows = [provider for tree in placement.trees.values() for provider in tree.values()]
-    name, uuid = request.one("name"), request.one("uuid")
-    if name is not None:
-        rows = [provider for provider in rows if provider.name == name]
+    named, uuid = request.one("name"), request.one("uuid")
+    if named is not None:
+        rows = [provider for provider in rows if provider.name == named]
     if uuid is not None:
         rows = [provider for provider in rows if provider.uuid == uuid]
     resources = request.one("resources")
@@ -314,9 +314,9 @@ def show_usages(request: Request) -> Response:
             for name, amount in resources.items():
                 row[name] = row.get(name, 0) + amount
     if request.version >= (1, 38):
-        kind = request.one("consumer_type")
-        if kind not in (None, "all"):
-            grouped = {kind: grouped[kind]} if kind in grouped else {}
+        chosen = request.one("consumer_type")
+        if chosen is not None and chosen != "all":
+            grouped = {chosen: grouped[chosen]} if chosen in grouped else {}
         return Response({"usages": grouped})
     flat: dict[str, int] = {}
     for row in grouped.values():

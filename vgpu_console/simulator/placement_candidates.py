@@ -25,7 +25,8 @@ def parse_resources(text: str) -> dict[str, int]:
         if not name or not amount.isdigit() or int(amount) < 1:
             raise ApiError(
                 400,
-                f"Badly formed resources parameter. Expected resources query string parameter in form: ?resources=VCPU:2,MEMORY_MB:1024. Got: {text}",
+                "Badly formed resources parameter. Expected resources query string parameter in form: "
+                f"?resources=VCPU:2,MEMORY_MB:1024. Got: {text}",
             )
         wanted[name] = int(amount)
     return wanted
@@ -43,7 +44,8 @@ def parse_required(values: list[str], version: tuple[int, int]) -> Terms:
             if (trait.startswith("!") and version < (1, 22)) or not trait.removeprefix("!"):
                 raise ApiError(
                     400,
-                    f"Invalid query string parameters: Expected 'required' parameter value of the form: HW_CPU_X86_VMX,CUSTOM_MAGIC. Got: {value}",
+                    "Invalid query string parameters: Expected 'required' parameter value of the form: "
+                    f"HW_CPU_X86_VMX,CUSTOM_MAGIC. Got: {value}",
                 )
             terms.append((frozenset({trait.removeprefix("!")}), not trait.startswith("!")))
     return terms

@@ -1,4 +1,4 @@
-"""Who may do what in the embedded cloud: the default policies of Keystone, Nova and Placement, as far as they matter here."""
+"""Who may do what in the embedded cloud: default policies of Keystone, Nova and Placement, as far as needed here."""
 
 from __future__ import annotations
 

@@ -221,8 +221,8 @@ class Placement:
         used = self.usages[consumer.project]
         for uuid, resources in consumer.allocations.items():
             provider = self.providers[uuid]
-            assert provider.allocations is not None
-            del provider.allocations[consumer.uuid]
+            if provider.allocations is not None:
+                provider.allocations.pop(consumer.uuid, None)
             provider.generation += 1
             for resource_class, amount in resources.items():
                 used[resource_class] -= amount

@@ -7,8 +7,9 @@ import itertools
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+import msgspec
 
 from vgpu_console.simulator.hosts import Host
 from vgpu_console.simulator.providers import Placement
@@ -26,16 +27,14 @@ def iso_micro(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-@dataclass(slots=True)
-class Domain:
+class Domain(msgspec.Struct, eq=False):
     """A Keystone domain."""
 
     id: str
     name: str
 
 
-@dataclass(slots=True)
-class Project:
+class Project(msgspec.Struct, eq=False):
     """A Keystone project."""
 
     id: str
@@ -45,19 +44,17 @@ class Project:
     description: str = ""
 
 
-@dataclass(slots=True)
-class User:
+class User(msgspec.Struct, eq=False):
     """A Keystone user with its roles: (scope kind, scope id) -> role names; the system's id is ``all``."""
 
     id: str
     name: str
     password: str
     domain_id: str = "default"
-    roles: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    roles: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
-@dataclass(slots=True)
-class Service:
+class Service(msgspec.Struct, eq=False):
     """A service of the catalogue."""
 
     id: str
@@ -66,8 +63,7 @@ class Service:
     path: str  # below the cloud's base URL
 
 
-@dataclass(slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, eq=False):
     """An endpoint of a service; its URL is the base URL and the service's path."""
 
     id: str
@@ -76,8 +72,7 @@ class Endpoint:
     region_id: str | None = REGION
 
 
-@dataclass(slots=True)
-class RegisteredLimit:
+class RegisteredLimit(msgspec.Struct, eq=False):
     """A default limit."""
 
     id: str
@@ -88,8 +83,7 @@ class RegisteredLimit:
     description: str | None = None
 
 
-@dataclass(slots=True)
-class Limit:
+class Limit(msgspec.Struct, eq=False):
     """A project's own limit."""
 
     id: str
@@ -102,8 +96,7 @@ class Limit:
     description: str | None = None
 
 
-@dataclass(slots=True)
-class Flavor:
+class Flavor(msgspec.Struct, eq=False):
     """A Nova flavor."""
 
     id: str
@@ -111,11 +104,10 @@ class Flavor:
     ram_mib: int
     vcpus: int
     disk_gib: int
-    extra_specs: dict[str, str] = field(default_factory=dict)
+    extra_specs: dict[str, str] = {}
 
 
-@dataclass(slots=True)
-class ActionEvent:
+class ActionEvent(msgspec.Struct, eq=False):
     """An event of an instance action."""
 
     event: str
@@ -126,8 +118,7 @@ class ActionEvent:
     details: str | None = None
 
 
-@dataclass(slots=True)
-class Action:
+class Action(msgspec.Struct, eq=False):
     """An instance action."""
 
     request_id: str
@@ -137,11 +128,10 @@ class Action:
     project_id: str
     message: str | None = None
     updated: float = 0.0
-    events: list[ActionEvent] = field(default_factory=list)
+    events: list[ActionEvent] = []
 
 
-@dataclass(slots=True)
-class Server:
+class Server(msgspec.Struct, eq=False):
     """A Nova server."""
 
     id: str
@@ -164,8 +154,8 @@ class Server:
     fault_code: int = 500
     locked: bool = False
     description: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    actions: list[Action] = field(default_factory=list)
+    metadata: dict[str, str] = {}
+    actions: list[Action] = []
 
     @property
     def instance_name(self) -> str:
@@ -173,8 +163,7 @@ class Server:
         return f"instance-{self.number:08x}"
 
 
-@dataclass(slots=True)
-class Migration:
+class Migration(msgspec.Struct, eq=False):
     """A live migration. ``started`` is when its memory began to move; the byte counts follow from the clock."""
 
     id: int
@@ -194,8 +183,8 @@ class Migration:
     memory_total: int = 0
     memory_processed: int = 0
     memory_remaining: int = 0
-    devices: dict[str, str] = field(default_factory=dict)  # source mdev uuid -> destination mdev uuid
-    rollback: dict[str, dict[str, int]] = field(default_factory=dict)
+    devices: dict[str, str] = {}  # source mdev uuid -> destination mdev uuid
+    rollback: dict[str, dict[str, int]] = {}
 
     @property
     def ended_status(self) -> bool:
@@ -203,8 +192,7 @@ class Migration:
         return self.status in ("completed", "failed", "cancelled", "error")
 
 
-@dataclass(slots=True)
-class Token:
+class Token(msgspec.Struct, eq=False):
     """An issued token."""
 
     id: str
@@ -260,7 +248,7 @@ class State:
 
     def new_uuid(self) -> str:
         """A random uuid (version 4) from the seeded source."""
-        text = f"{self.random.getrandbits(128):032x}"
+        text = "%032x" % self.random.getrandbits(128)  # noqa: UP031 - twice as fast, and there are 100,000 of them
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
     def new_id(self) -> str:

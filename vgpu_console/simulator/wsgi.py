@@ -73,11 +73,10 @@ class CloudApp:
         """Answer one request. Raises ConnectionRefused when that is the fault of the day."""
         self.requests += 1
         self.advance()
-        for prefix, (service, router) in self._routers.items():
-            if path == prefix or path.startswith(prefix + "/"):
-                break
-        else:
+        prefix = "/" + path[1:].partition("/")[0]
+        if prefix not in self._routers:
             return Response({"error": {"code": 404, "message": "Not Found", "title": "Not Found"}}, 404)
+        service, router = self._routers[prefix]
         fault = self.faults.take_http(service, path)
         if fault is not None and fault.delay_s:
             self.faults.sleep(fault.delay_s)

@@ -8,28 +8,22 @@ tokens only, while limits of all projects were, before Keystone 29 (2026.1), sho
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from keystoneauth1.access import AccessInfo
-from keystoneauth1.exceptions import EmptyCatalog, EndpointNotFound
-from keystoneauth1.identity import BaseIdentityPlugin
 
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.sources import cloud_errors
 from vgpu_console.sources.base import SourceError
 from vgpu_console.sources.cloud_auth import CloudSpec, Credential, open_credential
-from vgpu_console.sources.cloud_errors import NAMES, HttpStatusError, Where
-from vgpu_console.sources.cloud_session import Gate, LoggedHttp, WallSession, counting, guard_plugin, quiet_libraries
-from vgpu_console.sources.tolerant import decode_object, mapping
+from vgpu_console.sources.cloud_errors import HttpStatusError, Where
+from vgpu_console.sources.cloud_scope import Scope, at_most
+from vgpu_console.sources.cloud_session import Gate, LoggedHttp, counting, quiet_libraries
+from vgpu_console.sources.tolerant import decode_object
 from vgpu_console.text import plain
 
 __all__ = ["Answer", "CloudConnection", "CloudSpec", "HttpStatusError", "LimitsView", "counting"]
-
-_SILENT_MAX = {"compute": "2.87", "placement": "1.36"}
-"""What to speak to a service whose version document a proxy hides: every release that is still supported knows it."""
 
 
 class Answer(NamedTuple):
@@ -61,214 +55,6 @@ class LimitsView(NamedTuple):
     note: str  # why it is not the system scope, "" where there is nothing to say
 
 
-class _Endpoint(NamedTuple):
-    url: str
-    max_microversion: str | None
-
-
-class _Scope:
-    """One credential with its session and the endpoints it sees. Safe for several threads."""
-
-    def __init__(
-        self,
-        credential: Credential,
-        *,
-        http: LoggedHttp,
-        gate: Gate,
-        read_only: bool,
-        timeout_s: float,
-        discovered: dict[str, Any],
-    ) -> None:
-        self.credential = credential
-        self._gate = gate
-        configured = credential.setting("api_timeout")
-        self.timeout_s = float(configured) if isinstance(configured, int | float) and configured else timeout_s
-        verify = credential.setting("verify")
-        guard_plugin(credential.plugin, gate)
-        self.session = WallSession(
-            http=http,
-            gate=gate,
-            read_only=read_only,
-            auth=credential.plugin,
-            verify=True if verify is None else verify,
-            cert=credential.setting("cert"),
-            timeout=self.timeout_s,
-            app_name="vgpu-console",
-            discovery_cache=discovered,
-        )
-        self._lock = threading.Lock()
-        self._endpoints: dict[str, _Endpoint] = {}
-
-    def guarded(self, service: str, call: Callable[[], Any]) -> Any:
-        """Run a call into keystoneauth; whatever it raises becomes a SourceError."""
-        self._gate.last = None
-        try:
-            return call()
-        except SourceError:
-            raise
-        except Exception as exc:  # keystoneauth and its plugins let any exception through on a malformed token
-            raise cloud_errors.from_exception(exc, self.where(service, login=True), self.secrets) from exc
-
-    def where(self, service: str, login: bool = False) -> Where:
-        """What this thread last talked to."""
-        last = self._gate.last
-        if last is None:
-            return Where(service, cloud_errors.netloc_of(self.credential.auth_url) if login else "")
-        token = last.method == "POST" or "/auth/" in last.path
-        return last._replace(service="identity" if token else service, timeout_s=self.timeout_s)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Values that no message may hold."""
-        return self.credential.secrets
-
-    def access(self) -> AccessInfo | None:
-        """The token's data; None for auth types that have no token (none, http_basic, admin_token)."""
-        plugin = self.credential.plugin
-        if not isinstance(plugin, BaseIdentityPlugin):
-            return None
-        access: AccessInfo = self.guarded("identity", lambda: plugin.get_access(self.session))
-        return access
-
-    def kind(self) -> str:
-        """The scope of the token: "system", "project", "domain", "" when it has none."""
-        access = self.access()
-        if access is None:
-            return ""
-        if access.system_scoped:
-            return "system"
-        if access.project_scoped:
-            return "project"
-        return "domain" if access.domain_scoped else ""
-
-    def endpoint(self, service: str) -> _Endpoint:
-        """Address and newest microversion of a service, found once."""
-        with self._lock:
-            known = self._endpoints.get(service)
-        if known is not None:
-            return known
-        url = self._catalogue_url(service)
-        found = _Endpoint(_keystone_v3(url), None) if service == "identity" else self._discover(service, url)
-        with self._lock:
-            self._endpoints[service] = found
-        return found
-
-    def _catalogue_url(self, service: str) -> str:
-        credential = self.credential
-        override = credential.endpoint_override(service)
-        if override:
-            access = self.access() if "%(" in override else None
-            return override.replace("%(project_id)s", (access.project_id if access else None) or "")
-        interface = credential.setting("interface", service) or "public"
-        where = {
-            "service_type": credential.setting("service_type", service) or service,
-            "interface": interface,
-            "region_name": credential.setting("region_name", service) or credential.region or None,
-            "service_name": credential.setting("service_name", service),
-        }
-        access = self.access()
-        if access is None:
-            url = self.guarded(service, lambda: credential.plugin.get_endpoint(self.session, **where))
-        else:
-            try:
-                url = access.service_catalog.url_for(**where) if access.has_service_catalog() else None
-            except (EndpointNotFound, EmptyCatalog):
-                url = None
-            if not url and service == "identity":
-                url = credential.auth_url  # domain-scoped and unscoped tokens may come without a catalogue
-            if not url:
-                raise SourceError("unavailable", _no_endpoint(access, service, where))
-        if not url:
-            raise SourceError("unavailable", f"no address is known for {NAMES.get(service, service)}")
-        return str(url)
-
-    def _discover(self, service: str, catalogue_url: str) -> _Endpoint:
-        """The version document decides what may be spoken; the address stays the catalogue's.
-
-        Links in that document often name an inner host when a proxy stands before the service, so they are not used.
-        """
-        url = catalogue_url.rstrip("/")
-        document = url
-        if service == "compute":
-            parts = urlsplit(url)
-            base, found, _rest = parts.path.partition("/v2")
-            if not found:
-                url = url + "/v2.1"
-            elif "/v2.1" not in parts.path:  # the long gone v2 API, with a project in its path
-                url = urlunsplit(parts._replace(path=base + "/v2.1"))
-            document = urlunsplit(parts._replace(path=base + "/v2.1"))
-        response = self.send(service, "GET", document + "/", authenticated=None)
-        if response.status_code in (401, 403) or response.status_code >= 500:
-            raise self.status_error(service, response)
-        try:
-            newest = _newest(decode_object(response.content))
-        except ValueError:
-            newest = None
-        return _Endpoint(url, newest)
-
-    def send(self, service: str, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """One exchange; any status comes back. Raises SourceError."""
-        response: requests.Response = self.guarded(
-            service, lambda: self.session.request(url, method, raise_exc=False, log=False, **kwargs)
-        )
-        return response
-
-    def status_error(self, service: str, response: requests.Response) -> HttpStatusError:
-        """The error for an answer that is no success."""
-        scope = self.kind() if response.status_code == 403 else ""
-        url = urlsplit(str(response.request.url))
-        path = url.path.removeprefix(urlsplit(self._endpoints[service].url).path) if service in self._endpoints else ""
-        where = Where(
-            service, cloud_errors.netloc_of(url.geturl()), response.request.method or "", plain(path or url.path, 120)
-        )
-        content_type = response.headers.get("Content-Type", "")
-        return cloud_errors.from_status(
-            where, response.status_code, response.content, content_type, scope=scope, secrets=self.secrets
-        )
-
-
-def _keystone_v3(url: str) -> str:
-    url = url.rstrip("/")
-    if url.endswith("/v3"):
-        return url
-    return url.removesuffix("/v2.0") + "/v3"
-
-
-def _newest(document: dict[str, Any]) -> str | None:
-    """The newest microversion in a version document: of v2.1 for Nova, of v1.0 for Placement."""
-    versions = document.get("versions")
-    candidates = [mapping(document, "version"), *(versions if isinstance(versions, list) else [])]
-    newest = None
-    for one in candidates:
-        if isinstance(one, dict):
-            value = one.get("max_version") or one.get("version")
-            if isinstance(value, str) and _order(value) > _order(newest or "0.0"):
-                newest = value
-    return newest
-
-
-def _order(microversion: str) -> tuple[int, int]:
-    major, _, minor = microversion.partition(".")
-    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else (0, 0)
-
-
-def _no_endpoint(access: AccessInfo, service: str, where: dict[str, Any]) -> str:
-    catalogue = access.service_catalog.catalog if access.has_service_catalog() else []
-    region = f" in region '{plain(where['region_name'], 80)}'" if where["region_name"] else ""
-    line = f"the catalogue has no {plain(where['interface'], 40)} endpoint for {service}{region}"
-    entries = [e for e in catalogue if isinstance(e, dict) and e.get("type") == where["service_type"]]
-    there = {
-        f"{endpoint.get('region') or endpoint.get('region_id')} ({endpoint.get('interface')})"
-        for entry in entries
-        for endpoint in entry.get("endpoints") or []
-        if isinstance(endpoint, dict)
-    }
-    if there:
-        return f"{line}; there are: {plain(', '.join(sorted(there)), 200)}"
-    types = sorted({str(e.get("type")) for e in catalogue if isinstance(e, dict)})
-    return f"{line}; it has: {plain(', '.join(types), 200) or 'nothing'}"
-
-
 class CloudConnection:
     """Reads from (and, unless read-only, requests to) one cloud. Safe for several threads at once.
 
@@ -287,8 +73,8 @@ class CloudConnection:
         self._http = LoggedHttp(self._gate, read_only=read_only, http=http)
         self._lock = threading.RLock()
         self._discovered: dict[str, Any] = {}  # Keystone's version document, read once for both scopes
-        self._main: _Scope | None = None
-        self._limits: _Scope | None = None
+        self._main: Scope | None = None
+        self._limits: Scope | None = None
         self._limits_note = ""
 
     # -- requests ----------------------------------------------------------------------------------------------------
@@ -330,7 +116,7 @@ class CloudConnection:
             kwargs["json"] = json
         endpoint = scope.endpoint(api)
         if microversion is not None:
-            kwargs["microversion"] = _at_most(api, microversion, endpoint)
+            kwargs["microversion"] = at_most(api, microversion, endpoint)
             kwargs["microversion_service_type"] = api
         response = scope.send(api, method, endpoint.url + path, **kwargs)
         if not 200 <= response.status_code < 300:
@@ -344,7 +130,7 @@ class CloudConnection:
 
     def microversion(self, service: str, wanted: str) -> str:
         """The microversion that will be spoken: ``wanted``, or less where the cloud is older."""
-        return _at_most(service, wanted, self._scope(service).endpoint(service))
+        return at_most(service, wanted, self._scope(service).endpoint(service))
 
     def max_microversion(self, service: str) -> str:
         """The newest microversion of the cloud's service; empty when its version document does not say."""
@@ -352,7 +138,7 @@ class CloudConnection:
 
     # -- scopes ------------------------------------------------------------------------------------------------------
 
-    def _scope(self, service: str) -> _Scope:
+    def _scope(self, service: str) -> Scope:
         with self._lock:
             if self._main is None:
                 self._main = self._open(open_credential(self.spec))
@@ -362,8 +148,8 @@ class CloudConnection:
                 self._limits, self._limits_note = self._find_limits_scope(self._main)
             return self._limits
 
-    def _open(self, credential: Credential) -> _Scope:
-        return _Scope(
+    def _open(self, credential: Credential) -> Scope:
+        return Scope(
             credential,
             http=self._http,
             gate=self._gate,
@@ -372,7 +158,7 @@ class CloudConnection:
             discovered=self._discovered,
         )
 
-    def _find_limits_scope(self, main: _Scope) -> tuple[_Scope, str]:
+    def _find_limits_scope(self, main: Scope) -> tuple[Scope, str]:
         """The scope to read limits with, and why it is not the system's. A refusal is remembered, an outage is not."""
         if self.spec.limits_cloud:
             return self._open(open_credential(self.spec, cloud=self.spec.limits_cloud)), ""
@@ -433,11 +219,6 @@ class CloudConnection:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
-
-
-def _at_most(service: str, wanted: str, endpoint: _Endpoint) -> str:
-    newest = endpoint.max_microversion or _SILENT_MAX.get(service, wanted)
-    return wanted if _order(wanted) <= _order(newest) else newest
 
 
 def _scope_words(access: AccessInfo | None) -> str:

@@ -11,6 +11,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,10 +64,20 @@ class Credential:
         self.auth_type = auth_type
         self._auth = auth
         self.config = config
+        self._check_auth_url()
         self.plugin = _plugin(auth_type, auth, cloud)
 
     def __repr__(self) -> str:
         return f"Credential(cloud={self.cloud!r}, region={self.region!r}, auth_type={self.auth_type!r})"
+
+    def _check_auth_url(self) -> None:
+        url = self._auth.get("auth_url")
+        try:
+            good = url is None or (urlsplit(str(url)).scheme in ("http", "https") and bool(urlsplit(str(url)).hostname))
+        except ValueError:
+            good = False
+        if not good:
+            raise SourceError("unavailable", f"cloud '{plain(self.cloud)}': auth_url is not an http:// or https:// URL")
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ def transport_reason(exc: BaseException, timeout_s: float = 0.0) -> tuple[ErrorK
     for cause in causes:
         if isinstance(cause, ConnectionError | urllib3.exceptions.ProtocolError):
             return "unreachable", "it closed the connection in the middle"
+    for cause in causes:
         if isinstance(cause, ksa.ConnectionError | requests.exceptions.RequestException):
             return "unreachable", "no connection"
     return None
@@ -134,13 +135,13 @@ def from_exception(exc: Exception, where: Where, secrets: Iterable[str] = ()) ->
         return SourceError("auth", f"{where} asks for a further factor: use auth_type v3multifactor in clouds.yaml")
     if isinstance(exc, ksa.HttpError):
         return _from_login(exc, where, secrets)
+    if isinstance(exc, ksa.InvalidResponse):
+        return SourceError("protocol", f"{where} answered the log-in with something that is no token")
     transport = transport_reason(exc, where.timeout_s)
     if transport is not None:
         return SourceError(transport[0], f"{where}: {transport[1]}")
     if isinstance(exc, ksa.DiscoveryFailure):
         return SourceError("protocol", f"{where} does not answer as Keystone does: check auth_url")
-    if isinstance(exc, ksa.InvalidResponse):
-        return SourceError("protocol", f"{where} answered the log-in with something that is no token")
     if isinstance(exc, ksa.AuthorizationFailure | ksa.AuthPluginException):
         return SourceError("auth", f"{where}: log-in failed: {_clean(str(exc), secrets)}")
     return SourceError("protocol", f"{where} answered something that cannot be understood ({type(exc).__name__})")
