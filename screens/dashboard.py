@@ -34,9 +34,10 @@ class MovesPanel(Container):
         """Show what runs, or why nothing does."""
         running = migrations.running(snapshot) if snapshot else []
         self.query_one("#moves-title", SpanLine).set_spans(
-            (("Migrations running", "title"), (f" {len(running)}" if snapshot else "", ""))
+            (("Migrations running", "title"), (f" {len(running)}" if snapshot else "", "")),
+            migrations.data_age(snapshot, now) if snapshot else (),
         )
-        lines = migrations.strip_lines(snapshot, now, max(1, (self.size.height - 4) // 2)) if snapshot else []
+        lines = migrations.strip_lines(snapshot, max(1, (self.size.height - 3) // 2)) if snapshot else []
         if not lines:
             why = empty.why_empty(snapshot, ("nova",), "none runs now")
             lines = [((why, "muted"),)]

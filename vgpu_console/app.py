@@ -20,6 +20,7 @@ from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys, themes
 from vgpu_console.screens.palette import ConsoleCommands
+from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
 from vgpu_console.screens.view import ViewScreen
 from vgpu_console.sources.base import SourceError
@@ -394,6 +395,7 @@ class VgpuConsoleApp(App[int]):
 
     def copy_text(self, text: str, what: str) -> None:
         """To the operator's clipboard through the terminal (OSC 52); what is too long is shown to be selected."""
+        text = block(text)
         size = 4 * -(-len(text.encode()) // 3)  # as base64
         most = self.settings.copy.osc52_max
         if size > most:

@@ -17,7 +17,7 @@ from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
 
 _COLUMNS = (
-    Column("key", "KEY", 17),
+    Column("key", "KEY", 15),
     Column("does", "DOES", 30, flex=1),
     Column("group", "FOR", 8, priority=2),
     Column("id", "NAME IN [keys]", 17, priority=1),

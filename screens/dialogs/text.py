@@ -6,7 +6,6 @@ from textual.app import ComposeResult
 from textual.widgets import TextArea
 
 from vgpu_console.screens.dialogs.base import Dialog
-from vgpu_console.text import plain
 
 
 class TextDialog(Dialog[None]):
@@ -17,8 +16,7 @@ class TextDialog(Dialog[None]):
     def __init__(self, what: str, text: str, why: str) -> None:
         super().__init__()
         self.heading = f"{what}: {why}"
-        # Line breaks and tabs are this console's own; everything between them passes the gate.
-        self._text = "\n".join("    ".join(plain(cell) for cell in line.split("\t")) for line in text.split("\n"))
+        self._text = text.replace("\t", "    ")
 
     def inside(self) -> ComposeResult:
         """The text."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VirtualFunction
 from vgpu_console.screens.render import words
+from vgpu_console.screens.render.hosts import NO_TYPE, gpu_type
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
@@ -82,9 +83,7 @@ def gpu_of_row(row_id: str) -> str | None:
 
 
 def _gpu_row(gpu: PhysicalGpu) -> TableRow:
-    kind = words.short_type(gpu.active_type_name or "")
-    if gpu.mixed_types:
-        kind = f"{kind or 'several'} mixed"
+    kind = gpu_type(gpu)
     name = gpu.model or "unnamed GPU"
     label: tuple[Span, ...] = ((gpu.address, "accent"), (f" {name}", "title"))
     if gpu.mechanism == "vendor-vfio":
@@ -101,7 +100,7 @@ def _gpu_row(gpu: PhysicalGpu) -> TableRow:
         f"gpu:{gpu.address}",
         (
             Cell(label, gpu.address),
-            text(kind or "none set", "" if kind else "muted"),
+            text(kind, "muted" if kind in ("–", NO_TYPE) else "unknown" if kind == words.UNKNOWN else ""),
             state,
             use,
             text(origin, "muted"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from vgpu_console.model.snapshot import Host, Snapshot
+from vgpu_console.model.snapshot import Host, PhysicalGpu, Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.screens.render import words
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, number, text
@@ -13,6 +13,8 @@ from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
 
 BAR_WIDTH = 12
+NO_TYPE = "none set"
+"""A GPU that could have vGPUs, has none, and of which nova.conf names no type or several."""
 
 COLUMNS = (
     Column("host", "HOST", 10, flex=3, maximum=30),
@@ -97,8 +99,23 @@ def types(host: Host) -> str:
     """The types that the host's GPUs have now, most frequent first."""
     if host.gpus is None:
         return words.UNKNOWN
-    counts = Counter(words.short_type(gpu.active_type_name) for gpu in host.gpus if gpu.active_type_name)
-    return ", ".join(name for name, _ in counts.most_common()) or ("–" if host.gpus == () else "none set")
+    if not host.gpus:
+        return "–"
+    counts = Counter(gpu_type(gpu) for gpu in host.gpus)
+    if len(counts) > 1:
+        counts.pop(NO_TYPE, None)
+    return ", ".join(name for name, _ in counts.most_common())
+
+
+def gpu_type(gpu: PhysicalGpu) -> str:
+    """The type that a GPU's vGPUs have; ``mixed`` for several, ``?`` when it has vGPUs of a type that is not known."""
+    if gpu.mixed_types:
+        return "mixed"
+    if gpu.active_type_name:
+        return words.short_type(gpu.active_type_name)
+    if gpu.mechanism == "none":
+        return "–"
+    return words.UNKNOWN if gpu.vgpus_created or gpu.vgpus_created is None else NO_TYPE
 
 
 def used_of_max(host: Host) -> Cell:
@@ -143,7 +160,7 @@ def host_row(host: Host, state: Span) -> TableRow:
         Cell((state,)),
         text(gpus, "unknown" if host.gpus is None else ""),
         vfs(host),
-        text(kinds, "unknown" if host.gpus is None else ("muted" if kinds in ("–", "none set") else "")),
+        text(kinds, "unknown" if host.gpus is None else ("muted" if kinds in ("–", NO_TYPE) else "")),
         used_of_max(host),
         free(host),
         Cell(driver_spans, driver),

@@ -104,8 +104,8 @@ def running(snapshot: Snapshot) -> list[Migration]:
     return [m for m in snapshot.migrations if m.running]
 
 
-def strip_lines(snapshot: Snapshot, now: float, most: int) -> list[tuple[Span, ...]]:
-    """The dashboard's panel: two lines a running migration, then what Nova cannot say and how old the figures are."""
+def strip_lines(snapshot: Snapshot, most: int) -> list[tuple[Span, ...]]:
+    """The dashboard's panel: two lines a running migration, then what Nova cannot say."""
     lines: list[tuple[Span, ...]] = []
     moving = running(snapshot)
     for migration in moving[:most]:
@@ -117,8 +117,12 @@ def strip_lines(snapshot: Snapshot, now: float, most: int) -> list[tuple[Span, .
         lines.append(((f"and {len(moving) - most} more: 4", "muted"),))
     if any(m.vgpu for m in moving[:most]):
         lines.append((("vGPU device state: no API reports it", "muted"),))
-    if moving:
-        nova = next((s for s in snapshot.sources if s.kind == "nova"), None)
-        if nova is not None:
-            lines.append(((f"data {words.age(nova.age_s(now))} old (nova)", "muted"),))
     return lines
+
+
+def data_age(snapshot: Snapshot, now: float) -> tuple[Span, ...]:
+    """How old the figures of the running migrations are; Nova writes them every five seconds by default."""
+    nova = next((s for s in snapshot.sources if s.kind == "nova"), None)
+    if nova is None or not running(snapshot):
+        return ()
+    return ((f"{words.age(nova.age_s(now))} old", "muted"),)

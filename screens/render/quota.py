@@ -84,7 +84,7 @@ def panel_row(quota: ProjectQuota) -> TableRow:
     word = origin(quota)
     return TableRow(
         row_id(quota),
-        (text(quota.project), use(quota), Cell((word, *_note(quota)))),
+        (text(quota.project), use(quota), Cell((word, *(() if quota.origin == "missing" else _note(quota))))),
         f"{quota.project} {quota.resource} {word[0]}",
     )
 

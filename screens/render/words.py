@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vgpu_console.screens.widgets.cells import age_text
+from vgpu_console.text import plain
 
 UNKNOWN = "?"
 
@@ -42,6 +43,11 @@ def gib_bytes(count: int | None) -> str:
 def clip(text: str, limit: int) -> str:
     """Text cut to ``limit`` characters with an ellipsis."""
     return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
+
+
+def block(text: str) -> str:
+    """Several lines as they may be copied or shown: line breaks and tabs are kept, all else passes ``plain()``."""
+    return "\n".join("\t".join(plain(cell) for cell in line.split("\t")) for line in text.split("\n"))
 
 
 def time_of(stamp: str | None) -> str:

@@ -34,7 +34,7 @@ class Client:
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": domain, "password": password}},
         }
-        body = {"auth": {"identity": identity, "scope": scope}}
+        body: dict[str, Any] = {"auth": {"identity": identity, "scope": scope}}
         self.login = _reply(http.post(f"{auth_url}/auth/tokens", json=body, timeout=60))
         self.token = self.login.headers.get("X-Subject-Token", "")
         self.urls: dict[str, str] = {}
@@ -84,11 +84,13 @@ class CloudUnderTest:
         auth_url: str,
         password: str,
         wait: Callable[[], None],
+        migration_seconds: Callable[[float], None],
     ) -> None:
         self._make = make
         self.auth_url = auth_url
         self._password = password
         self._wait = wait
+        self.set_migration_seconds = migration_seconds
         self._clients: dict[tuple[str, str | None], Client] = {}
 
     def sign_in(self, user: str, project: str | None, password: str | None = None) -> Client:

@@ -36,4 +36,7 @@ def cloud() -> CloudUnderTest:
         clock.move()
         demo.advance()
 
-    return CloudUnderTest(demo.http, f"{BASE_URL}/identity/v3", PASSWORD, wait)
+    def migration_seconds(value: float) -> None:
+        demo.state.migration_seconds = value
+
+    return CloudUnderTest(demo.http, f"{BASE_URL}/identity/v3", PASSWORD, wait, migration_seconds)

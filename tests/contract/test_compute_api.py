@@ -63,8 +63,6 @@ def test_a_microversion_beyond_the_newest_is_406(cloud: CloudUnderTest) -> None:
 
 
 def test_services(cloud: CloudUnderTest) -> None:
-    everything = cloud.admin.get("compute", "/os-services", COMPUTE)["services"]
-    assert {row["binary"] for row in everything} >= {"nova-compute", "nova-scheduler", "nova-conductor"}
     computes = cloud.admin.get("compute", "/os-services", COMPUTE, binary="nova-compute")["services"]
     assert {row["host"] for row in computes} == {"gpu-01", "gpu-02", "gpu-03"}
     for row in computes:
@@ -289,6 +287,15 @@ def test_usage_counts_twice_while_it_runs(cloud: CloudUnderTest, server: dict[st
     cloud.until(lambda: usage() == before, "the usage is what it was")
 
 
+@pytest.fixture
+def slow(cloud: CloudUnderTest) -> Iterator[None]:
+    """Migrations that take long enough to be interrupted."""
+    cloud.set_migration_seconds(60.0)
+    yield
+    cloud.set_migration_seconds(6.0)
+
+
+@pytest.mark.usefixtures("slow")
 def test_a_running_migration_is_aborted(cloud: CloudUnderTest, server: dict[str, Any]) -> None:
     assert _migrate(cloud, server, _destination(server)).status == 202
     row = _running(cloud, server)
@@ -301,13 +308,14 @@ def test_a_running_migration_is_aborted(cloud: CloudUnderTest, server: dict[str,
     assert again.status == 409
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_server_that_migrates_cannot_be_migrated_again(cloud: CloudUnderTest, server: dict[str, Any]) -> None:
     assert _migrate(cloud, server, _destination(server)).status == 202
-    _running(cloud, server)
+    row = _running(cloud, server)
     again = _migrate(cloud, server, _destination(server))
     assert again.status == 409
     assert "task_state migrating" in again.body["conflictingRequest"]["message"]
-    _ended(cloud, server, "completed")
+    cloud.admin("DELETE", "compute", f"/servers/{server['id']}/migrations/{row['id']}", version=COMPUTE)
 
 
 def test_a_host_that_does_not_exist_is_refused(cloud: CloudUnderTest, server: dict[str, Any]) -> None:

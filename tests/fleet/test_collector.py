@@ -67,6 +67,7 @@ class InlinePool:
     def __init__(self) -> None:
         self.hold = False
         self.held: list[Callable[[], None]] = []
+        self.lent = 0
 
     def submit(self, job: Callable[[], None]) -> None:
         if self.hold:
@@ -78,6 +79,12 @@ class InlinePool:
         held, self.held = self.held, []
         for job in held:
             job()
+
+    def lend(self) -> None:
+        self.lent += 1
+
+    def take_back(self) -> None:
+        self.lent -= 1
 
     def close(self) -> None:
         pass
@@ -180,18 +187,44 @@ def test_a_fault_of_our_own_is_an_error_line_and_not_the_end() -> None:
     assert bench.status("nova").error == "unreadable answer (ZeroDivisionError)"
 
 
+class Hanging(Script):
+    """Answers only when it is let go; until then time passes and the collector ticks, as it would meanwhile."""
+
+    meanwhile: Callable[[], None]
+
+    def fetch(self, previous: Any) -> Any:
+        self.meanwhile()
+        return super().fetch(previous)
+
+
 def test_a_hanging_source_is_marked_and_not_asked_twice() -> None:
-    source = Script("nova", [nova("gpu-01")])
+    source = Hanging("nova", [nova("gpu-01")])
     bench = Bench([source])
+    seen: list[str | None] = []
+
+    def meanwhile() -> None:
+        source.meanwhile = lambda: seen.append("asked twice")
+        bench.run(21)
+        seen.append(bench.status("nova").error)
+        assert bench.cloud.lent == 1, "another thread may take the place of the one that hangs"
+        bench.run(300)
+
+    source.meanwhile = meanwhile
+    bench.collector.tick()
+    assert seen == ["no answer within 20 s"], "the call has not returned: it must not be made again"
+    assert bench.status("nova").error is None, "the late answer counts"
+    assert bench.cloud.lent == 0
+
+
+def test_waiting_for_a_thread_is_not_counted_against_a_source() -> None:
+    bench = Bench([Script("nova", [nova("gpu-01")])])
     bench.cloud.hold = True
     bench.collector.tick()
-    bench.run(21)
-    assert bench.status("nova").error == "no answer within 20 s"
     bench.run(300)
-    assert len(bench.cloud.held) == 1, "the call has not returned: it must not be made again"
-    bench.cloud.hold = False
+    assert bench.status("nova").error is None
+    assert len(bench.cloud.held) == 1
     bench.cloud.release()
-    assert bench.status("nova").error is None, "the late answer counts"
+    assert bench.status("nova").fetched_at is not None
 
 
 def test_hosts_are_asked_when_nova_names_them_and_dropped_when_it_forgets_them() -> None:

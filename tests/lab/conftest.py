@@ -42,7 +42,13 @@ def _pointed_at_lab(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 @pytest.fixture(scope="session")
 def cloud(lab: Lab) -> CloudUnderTest:
     """The real services, for the contract that the simulator is held to."""
-    return CloudUnderTest(requests.Session, f"http://127.0.0.1:{lab.port_base}/v3", "labpw", lambda: time.sleep(0.2))
+    return CloudUnderTest(
+        requests.Session,
+        f"http://127.0.0.1:{lab.port_base}/v3",
+        "labpw",
+        lambda: time.sleep(0.2),
+        lambda seconds: lab.control("/migration", {"seconds": seconds}),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import requests
 from tests.simulator.client import Api
 from vgpu_console.simulator import DemoCloud, HttpFault
 
-LIST = ("GET", "compute", "/os-services", "2.96")
+LIST = ("GET", "compute", "/os-services?binary=nova-compute", "2.96")
 
 
 def test_a_services_own_error_for_a_number_of_requests(cloud: DemoCloud, admin: Api) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vgpu_console.rules.catalogue import load_catalogue
 from vgpu_console.simulator.gpu_models import BOARDS
 from vgpu_console.simulator.hosts import Gpu, Host, KernelRefusal, gpu_address
 
@@ -101,3 +102,16 @@ def test_disabling_vfs_stops_devices_and_keeps_only_definitions() -> None:
     gpu.set_vfs(16)
     gpu.start(left)
     assert left.active
+
+
+@pytest.mark.parametrize("board", list(BOARDS))
+def test_the_simulated_boards_agree_with_the_consoles_own_catalogue(board: str) -> None:
+    """Two tables from one source: a typing error in either shows here."""
+    catalogue = load_catalogue()
+    compared = 0
+    for kind in BOARDS[board].types:
+        row = catalogue.lookup(kind.name, BOARDS[board].product_id)
+        if row is not None:
+            compared += 1
+            assert (row.framebuffer_mib, row.max) == (kind.framebuffer_mib, kind.maximum), kind.name
+    assert compared > len(BOARDS[board].types) // 2

@@ -12,7 +12,7 @@ from vgpu_console.simulator import BASE_URL, DemoCloud
 
 def token_request(cloud: DemoCloud, **password_user: str) -> int:
     user: dict[str, Any] = {"domain": {"id": "default"}, **password_user}
-    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
+    body: Any = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
     return cloud.http().post(f"{BASE_URL}/identity/v3/auth/tokens", json=body).status_code
 
 

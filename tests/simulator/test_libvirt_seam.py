@@ -92,7 +92,7 @@ def test_an_inactive_device_has_no_path_and_names_its_parents_address(cloud: Dem
     assert root.findtext("./capability/parent_addr") == "0000:41:04.3"
     active = connection.listAllDevices(CAP_MDEV | ACTIVE)
     assert len(active) == 5
-    assert all(d.name().startswith("mdev_") and d.parent().startswith("pci_0000_41_") for d in active)
+    assert all(d.name().startswith("mdev_") and str(d.parent()).startswith("pci_0000_41_") for d in active)
 
 
 def test_guests_hold_the_devices_that_exist(cloud: DemoCloud) -> None:

@@ -184,3 +184,27 @@ def test_the_source_keeps_its_device_as_a_free_handle(api: Api, settled: DemoClo
     assert found[1].active
     assert uuid not in found[0].claimed
     assert settled.state.hosts["gpu-02"].guests[server_id].mdevs != [uuid]
+
+
+def test_a_failing_one_rolls_back_and_leaves_error(api: Api, settled: DemoCloud, clock: FakeClock) -> None:
+    settled.migrations.failure = "VFIO migration is not supported"
+    server_id = api.server("vm-train-1")["id"]
+    start(api, server_id, "gpu-02")
+    assert statuses(api, clock, server_id, 90)[-3:] == ["running", "failed", "error"]
+    after = api.server("vm-train-1")
+    assert (after["status"], after["OS-EXT-SRV-ATTR:host"]) == ("ERROR", "gpu-01")
+    assert server_id in {d.UUIDString() for d in settled.libvirt("demo://gpu-01/system").listAllDomains()}
+    assert server_id not in {d.UUIDString() for d in settled.libvirt("demo://gpu-02/system").listAllDomains()}
+
+
+def test_a_server_deleted_under_way_leaves_nothing_behind(api: Api, settled: DemoCloud, clock: FakeClock) -> None:
+    server_id = api.server("vm-train-1")["id"]
+    start(api, server_id, "gpu-02")
+    clock.tick(20)
+    migration = api.migrations(server_id)[0]
+    assert api.call("DELETE", "compute", f"/servers/{server_id}").status_code == 204
+    clock.tick(20)
+    for consumer in (server_id, migration["uuid"]):
+        assert api.get("placement", f"/allocations/{consumer}", "1.28") == {"allocations": {}}
+    assert all(server_id not in host.guests for host in settled.state.hosts.values())
+    assert all(server_id not in gpu.claimed.values() for host in settled.state.hosts.values() for gpu in host.gpus)

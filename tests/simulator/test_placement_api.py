@@ -73,19 +73,28 @@ def test_a_defined_device_that_does_not_run_is_counted_twice(cloud: DemoCloud) -
     assert inventory["VGPU"]["total"] == 2
 
 
-def test_generations_move_with_allocations_and_inventories_and_stand_still_otherwise(
+def test_generations_move_with_new_allocations_and_inventories_but_not_with_an_allocations_end(
     settled: DemoCloud, clock: FakeClock
 ) -> None:
     api = Api(settled)
     before = {name: row["generation"] for name, row in providers(api).items()}
     clock.tick(300)
     assert {name: row["generation"] for name, row in providers(api).items()} == before
-    server = api.server("desk-11")
-    assert api.call("DELETE", "compute", f"/servers/{server['id']}").status_code == 204
-    after = {name: row["generation"] for name, row in providers(api).items()}
-    moved = {name for name in before if after[name] != before[name]}
-    assert moved == {"gpu-05", "gpu-05_pci_0000_41_00_0"}
     function = "gpu-05_pci_0000_41_00_0"
+    rows = providers(api)
+    consumer = "/allocations/11111111-2222-4333-8444-555555555555"
+    wanted: dict[str, Any] = {
+        "allocations": {rows[function]["uuid"]: {"resources": {"VGPU": 1}}},
+        "project_id": project_id(api, "vdi"),
+        "user_id": "someone",
+        "consumer_generation": None,
+        "consumer_type": "INSTANCE",
+    }
+    assert api.call("PUT", "placement", consumer, "1.38", wanted).status_code == 204
+    after = {name: row["generation"] for name, row in providers(api).items()}
+    assert {name for name in before if after[name] != before[name]} == {function}
+    assert api.call("DELETE", "placement", consumer, "1.38").status_code == 204
+    assert {name: row["generation"] for name, row in providers(api).items()} == after
     uuid = providers(api)[function]["uuid"]
     body = api.get("placement", f"/resource_providers/{uuid}/inventories", "1.39")
     stale = body | {"resource_provider_generation": body["resource_provider_generation"] - 1}

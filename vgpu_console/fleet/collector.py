@@ -65,7 +65,8 @@ class _Slot:
         self.facts: Any = None
         self.status = SourceStatus(kind=source.kind, host=source.host)
         self.due = 0.0
-        self.started: float | None = None  # when the running attempt began
+        self.queued = False  # an attempt waits for a thread, or runs
+        self.began: float | None = None  # when the running attempt began
         self.overdue = False  # the running attempt is past its deadline and was counted as failed
         self.settle = False  # read once more soon: an event came
         self.gone = False
@@ -105,7 +106,7 @@ class Collector:
         self._slots: dict[str, _Slot] = {}
         self._version = 0
         self._hosts: set[str] = set()
-        self._cloud_pool, self._host_pool = pools or (DaemonPool("cloud", 4), DaemonPool("hosts", 24))
+        self._cloud_pool, self._host_pool = pools or (DaemonPool("cloud", 4, 12), DaemonPool("hosts", 24, 96))
         for source in sources:
             if source.kind in kinds:
                 self._add(source)
@@ -151,23 +152,24 @@ class Collector:
             starting = []
             wake = _NEVER
             for slot in self._slots.values():
-                if slot.started is not None:
-                    limit = slot.started + self._deadline(slot.source.kind)
-                    if not slot.overdue and now >= limit:
+                if slot.queued:
+                    if slot.began is None or slot.overdue:
+                        continue  # waiting for a thread is not the source's fault
+                    limit = slot.began + self._deadline(slot.source.kind)
+                    if now >= limit:
                         self._give_up(slot, now)
-                    elif not slot.overdue:
+                    else:
                         wake = min(wake, limit)
                 elif self._held(slot):
                     continue
                 elif slot.due <= now:
-                    slot.started, slot.overdue = now, False
+                    slot.queued, slot.overdue = True, False
                     starting.append(slot)
                     wake = min(wake, now + self._deadline(slot.source.kind))
                 else:
                     wake = min(wake, slot.due)
         for slot in starting:
-            pool = self._cloud_pool if slot.source.kind in OPENSTACK else self._host_pool
-            pool.submit(partial(self._attempt, slot))
+            self._pool(slot).submit(partial(self._attempt, slot))
         return max(0.0, wake - now)
 
     def wait(self, seen: int, timeout_s: float) -> int:
@@ -197,7 +199,7 @@ class Collector:
     def busy(self) -> bool:
         """Whether any source is being asked now."""
         with self._lock:
-            return any(s.started is not None for s in self._slots.values())
+            return any(s.queued for s in self._slots.values())
 
     def collect_once(self, deadline_s: float, progress: Callable[[int, int], None] | None = None) -> Facts:
         """Ask every source once and return when all have answered or failed, or ``deadline_s`` seconds are over.
@@ -229,7 +231,7 @@ class Collector:
     def close(self) -> None:
         """Close every source that is not in the middle of a call; those end with their daemon thread."""
         with self._lock:
-            idle = [s.source for s in self._slots.values() if s.started is None]
+            idle = [s.source for s in self._slots.values() if not s.queued]
         for source in idle:
             try:
                 source.close()
@@ -262,7 +264,7 @@ class Collector:
             for key in [k for k, s in self._slots.items() if s.source.host == host]:
                 slot = self._slots.pop(key)
                 slot.gone = True
-                if slot.started is None:
+                if not slot.queued:
                     slot.source.close()
 
     def _held(self, slot: _Slot) -> bool:
@@ -283,7 +285,8 @@ class Collector:
             self._lock.notify_all()
 
     def _attempt(self, slot: _Slot) -> None:
-        began = self._clock()
+        with self._lock:
+            began = slot.began = self._clock()
         try:
             facts = slot.source.fetch(slot.facts)
         except Exception as error:
@@ -296,15 +299,23 @@ class Collector:
             LOG.warning("%s failed after %.2f s: %s", slot.status.key, self._clock() - began, message)
             with self._lock:
                 self._fail(slot, kind, message, self._clock(), began)
-                slot.started = None
+                self._end(slot)
         else:
             if slot.source.kind in OPENSTACK:
                 self._know_identity()
             with self._lock:
                 self._succeed(slot, facts, self._clock(), began)
-                slot.started = None
+                self._end(slot)
         if slot.gone:
             slot.source.close()
+
+    def _pool(self, slot: _Slot) -> Pool:
+        return self._cloud_pool if slot.source.kind in OPENSTACK else self._host_pool
+
+    def _end(self, slot: _Slot) -> None:
+        if slot.overdue:
+            self._pool(slot).take_back()
+        slot.queued, slot.began = False, None
 
     def _know_identity(self) -> None:
         """Who we are and in which scope, asked once in a worker's thread after the first good answer."""
@@ -349,6 +360,7 @@ class Collector:
 
     def _give_up(self, slot: _Slot, now: float) -> None:
         slot.overdue = True
+        self._pool(slot).lend()
         waited = self._deadline(slot.source.kind)
         LOG.warning("%s: no answer within %.0f s", slot.status.key, waited)
         self._fail(slot, "timeout", f"no answer within {waited:g} s", now, now - waited)

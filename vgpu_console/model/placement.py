@@ -25,8 +25,9 @@ class Allocation(msgspec.Struct, frozen=True):
 class ResourceProvider(msgspec.Struct, frozen=True, kw_only=True):
     """A node of a provider tree: a compute host (root), or a GPU or virtual function below it.
 
-    ``generation`` moves whenever inventories, allocations, traits or aggregates do. ``inventories``, ``allocations``
-    and ``traits`` are None where they could not be read.
+    ``generation`` moves with inventories, traits, aggregates and with allocations that are made, but not when a
+    consumer's allocations are deleted (placement: objects/allocation.py). ``inventories``, ``allocations`` and
+    ``traits`` are None where they could not be read.
     """
 
     uuid: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,7 @@ class LibvirtHub:
         self.faults = faults
         self.advance = advance
         self.device_changed = device_changed
-        self.pending: list[Callable[[], None]] = []
+        self.pending: deque[Callable[[], None]] = deque()
 
     def open(self, uri: str, read_only: bool) -> DemoConnection:
         """Open a connection; any URI with the host as its authority will do. Raises DemoLibvirtError, OSError."""
@@ -78,8 +79,12 @@ class LibvirtHub:
 
     def deliver(self) -> None:
         """Call the callbacks of what has happened."""
-        while self.pending:
-            self.pending.pop(0)()
+        while True:
+            try:
+                tell = self.pending.popleft()
+            except IndexError:  # empty, or another thread took the last one
+                return
+            tell()
 
 
 class DemoConnection:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
+import html
 
 from vgpu_console.simulator.file_tree import OTHER_DEVICES
 from vgpu_console.simulator.hosts import Gpu, Guest, Host, Mdev
+
+
+def escape(text: str) -> str:
+    """Text inside an element. (xml.sax.saxutils would import a whole HTTP client.)"""
+    return html.escape(text, quote=False)
 
 
 def device_name(address: str) -> str:

@@ -155,6 +155,8 @@ class MigrationCalls:
         migration = _migration(request, server_id, migration_id)
         if migration.status == "queued" and request.version < (2, 65):
             raise ApiError(400, f"Migration {migration_id} of instance {server_id} is queued. Cannot abort.")
+        if server.task_state != "migrating":
+            raise ApiError(409, f"Instance {server_id} is in an invalid state for 'abort live migration'")
         try:
             self.nova.migrations.abort(migration, server)
         except CannotMigrate as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from vgpu_console.simulator.http_base import ApiError, Request, Response, Router
@@ -51,6 +52,7 @@ def build_router() -> Router:
     router.add("GET", "/usages", show_usages)
     router.add("GET", "/allocation_candidates", candidates)
     router.add("GET", "/traits", list_traits)
+    router.add("PUT", "/traits/{name}", make_trait)
     router.add("GET", "/resource_classes", list_classes)
     return router
 
@@ -336,6 +338,20 @@ def list_traits(request: Request) -> Response:
     elif wanted is not None and wanted.startswith("in:"):
         names = [name for name in names if name in wanted.removeprefix("in:").split(",")]
     return Response({"traits": names})
+
+
+def make_trait(request: Request, name: str) -> Response:
+    """PUT /traits/{name}: an operator's own; 201 when it is new, 204 when it was there."""
+    require_placement_admin(request, "placement:traits:update")
+    if not re.fullmatch(r"CUSTOM_[A-Z0-9_]+", name):
+        raise ApiError(
+            400,
+            "The trait is invalid. A valid trait must be no longer than 255 characters, start with the "
+            'prefix "CUSTOM_" and use following characters: "A"-"Z", "0"-"9" and "_"',
+        )
+    known = name in request.state.placement.traits
+    request.state.placement.traits.add(name)
+    return Response(None, 204 if known else 201)
 
 
 def list_classes(request: Request) -> Response:

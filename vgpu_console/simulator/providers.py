@@ -104,7 +104,8 @@ class PlacementConflict(Exception):
 
 
 class Placement:
-    """All providers and consumers. Every write moves the generations that Placement moves."""
+    """All providers and consumers. Every write moves the generations that Placement moves: a provider's moves when its
+    inventories or traits change and when it is given an allocation, not when an allocation ends."""
 
     def __init__(self) -> None:
         self.providers: dict[str, Provider] = {}
@@ -223,7 +224,7 @@ class Placement:
             provider = self.providers[uuid]
             if provider.allocations is not None:
                 provider.allocations.pop(consumer.uuid, None)
-            provider.generation += 1
+            # the end of an allocation moves no generation (placement: objects/allocation.py)
             for resource_class, amount in resources.items():
                 used[resource_class] -= amount
                 if not used[resource_class]:
