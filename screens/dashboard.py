@@ -78,6 +78,7 @@ class DashboardScreen(ViewScreen):
         )
         quotas = quota_rows_for_panel(snapshot)
         pane = self.query_one("#quota-pane", TablePane)
+        pane.pane_title = f"Project quota {quota.resource_of(quotas)}".rstrip()
         pane.show(
             self._quotas.rows(q for q in quotas if not pane.faults_only or quota.is_fault(q)),
             empty=empty.why_no_quotas(snapshot),

@@ -45,6 +45,7 @@ class HostScreen(ViewScreen):
             self.query_one("#facts-lines", Lines).show([])
             return
         tree = self._tree_of(snapshot, host)
+        pane.styles.max_height = len(tree.rows) + 3
         self._servers = tree.servers
         rows = tree.rows
         if pane.faults_only:

@@ -23,6 +23,7 @@ from vgpu_console.screens.palette import ConsoleCommands
 from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
 from vgpu_console.screens.view import ViewScreen
+from vgpu_console.screens.widgets import cells
 from vgpu_console.sources.base import SourceError
 from vgpu_console.text import plain
 
@@ -439,6 +440,7 @@ def run(settings: Settings, demo: DemoChoice | None = None) -> int:
 
         return open_engine(settings, demo)
 
+    cells.use_glyphs(cells.glyphs_for(getattr(sys.__stderr__, "encoding", None)))  # where Textual writes to
     app = VgpuConsoleApp(factory, settings=settings)
     code = app.run()
     if app.failure is not None:

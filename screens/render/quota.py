@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vgpu_console.model.snapshot import ProjectQuota, Snapshot
 from vgpu_console.screens.render import words
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
@@ -16,11 +18,11 @@ PANEL_COLUMNS = (
     Column("origin", "FROM", 15, flex=1),
 )
 COLUMNS = (
-    Column("project", "PROJECT", 16, flex=3),
-    Column("resource", "RESOURCE", 14, flex=1, priority=2),
+    Column("project", "PROJECT", 12, flex=3),
+    Column("resource", "RESOURCE", 13, flex=2, priority=1, maximum=40),
     Column("used", "USED / LIMIT", 20),
-    Column("free", "FREE", 5, "right"),
-    Column("origin", "FROM", 19, flex=1, priority=1),
+    Column("free", "FREE", 4, "right"),
+    Column("origin", "FROM", 16, flex=2, priority=2),
     Column("default", "DEFAULT", 9, "right", priority=3),
     Column("id", "PROJECT ID", 32, priority=4),
 )
@@ -137,7 +139,7 @@ def promised(snapshot: Snapshot) -> tuple[Span, ...]:
     return ((f"promised {total} of {real} real: {share} %", "warn" if share > 100 else "muted"),)
 
 
-def resources(snapshot: Snapshot) -> str:
-    """The resource that all rows are about, or the number of different ones."""
-    names = {q.resource for q in snapshot.quotas}
-    return names.pop() if len(names) == 1 else words.plural(len(names), "resource") if names else ""
+def resource_of(quotas: Sequence[ProjectQuota]) -> str:
+    """The resource that all rows are about; empty when there are several."""
+    names = {q.resource for q in quotas}
+    return names.pop() if len(names) == 1 else ""

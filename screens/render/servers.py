@@ -21,6 +21,8 @@ COLUMNS = (
     Column("id", "ID", 36, priority=6),
 )
 
+_MOVING = frozenset({"MIGRATING", "RESIZE", "VERIFY_RESIZE", "REBUILD", "BUILD"})
+
 _STATUS: dict[str, Span] = {
     "ACTIVE": ("✓ active", "ok"),
     "SHUTOFF": ("· shutoff", "muted"),
@@ -41,8 +43,8 @@ def status(server: VgpuServer) -> Span:
 
 def disagreement(server: VgpuServer) -> str | None:
     """What does not add up between flavor, Placement and the host, as one line; None when it does or is unknown."""
-    if server.vgpus is None:
-        return None
+    if server.vgpus is None or (server.status or "").upper() in _MOVING or server.task_state:
+        return None  # while it moves, it is allocated on both sides
     if server.allocated is not None and server.host and server.allocated != server.vgpus:
         return f"the flavor asks for {server.vgpus}, Placement has {server.allocated}"
     if server.devices and len(server.devices) != server.vgpus:

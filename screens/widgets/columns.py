@@ -97,11 +97,15 @@ def _share(columns: Sequence[Column], shown: list[int], widths: dict[int, int], 
         spare -= given
 
 
+_ASCII_SIGNS = str.maketrans("✓✗…·×–▸●◐█░→∞‖▲▼", "+x~.x->*!#->~=^v")
+"""Stand-ins for the console's own signs, so that they do not become ``?``, which means unknown."""
+
+
 def safe(value: str, glyphs: Glyphs) -> str:
     """Text as it may go to the terminal: past ``plain()``, and in ASCII where the terminal has nothing else."""
     cleaned = plain(value)
     if glyphs.ascii and not cleaned.isascii():
-        return cleaned.replace("…", glyphs.more).encode("ascii", "replace").decode("ascii")
+        return cleaned.translate(_ASCII_SIGNS).encode("ascii", "replace").decode("ascii")
     return cleaned
 
 

@@ -40,7 +40,7 @@ PIECES = (
 
 
 def fill(value: Any, names: list[str]) -> Any:
-    """A struct with every text of a name or a note replaced by the next of ``names``; ids stay, since calls use them."""
+    """A struct with each text that is a name or a note replaced by the next of ``names``; ids stay."""
     if isinstance(value, tuple):
         return tuple(fill(one, names) for one in value)
     if not isinstance(value, msgspec.Struct):
@@ -60,7 +60,12 @@ def fill(value: Any, names: list[str]) -> Any:
 
 
 _NAMED = frozenset(
-    ["server", "project", "type_name", "model", "driver", "kernel", "os_name", "libvirt", "qemu", "zone", "message", "disabled_reason", "error", "flavor", "domain", "status", "task_state", "source", "destination", "resource", "cloud", "region", "user", "scope", "limits_scope", "active_type_name", "created", "created_at", "updated_at"]
+    {
+        *("server", "project", "type_name", "active_type_name", "model", "driver", "kernel", "os_name", "libvirt"),
+        *("qemu", "zone", "message", "disabled_reason", "error", "flavor", "domain", "status", "task_state", "source"),
+        *("destination", "resource", "cloud", "region", "user", "scope", "limits_scope"),
+        *("created", "created_at", "updated_at"),
+    }
 )
 
 

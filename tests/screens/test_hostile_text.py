@@ -62,7 +62,7 @@ async def everywhere(app: VgpuConsoleApp, pilot: Pilot[Any]) -> None:
     await press(pilot, "escape")
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(names=NAMES)
 def test_any_names_through_every_screen(names: list[str]) -> None:
     drive(console(hostile_fleet(names)), everywhere, size=(120, 36))

@@ -170,9 +170,17 @@ class Scope:
 
     def send(self, service: str, method: str, url: str, **kwargs: Any) -> requests.Response:
         """One exchange; any status comes back. Raises SourceError."""
-        response: requests.Response = self.guarded(
-            service, lambda: self.session.request(url, method, raise_exc=False, log=False, **kwargs)
-        )
+
+        def once() -> requests.Response:
+            sent: requests.Response = self.session.request(url, method, raise_exc=False, log=False, **kwargs)
+            return sent
+
+        response: requests.Response = self.guarded(service, once)
+        if response.status_code == 401 and kwargs.get("authenticated", True):
+            # of several threads whose token is refused at once, keystoneauth lets one renew it and try again
+            access = self.access()
+            if access is not None and access.auth_token != response.request.headers.get("X-Auth-Token"):
+                response = self.guarded(service, once)
         return response
 
     def status_error(self, service: str, response: requests.Response) -> HttpStatusError:

@@ -1,0 +1,87 @@
+"""The plan: what would be changed, from what to what, by which steps, and how it would be undone. A value."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+CheckStatus = Literal["pass", "warn", "fail", "unknown"]
+Danger = Literal["change", "risk", "destroy"]
+"""How it is confirmed: yes or no; yes or no after the effect on servers was named; by typing the object's name."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition that was looked at while planning, with its evidence. ``unknown`` is not ``pass``."""
+
+    id: str
+    status: CheckStatus
+    evidence: str
+    source: str = ""
+    age_s: float | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plan is about: ``id`` is what calls use, ``name`` is for eyes."""
+
+    kind: str  # "project limit", "registered limit"
+    id: str
+    name: str
+
+
+class HttpStep(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
+    """One request to an OpenStack service; ``body`` holds no secret, for it is journaled."""
+
+    title: str
+    method: Literal["POST", "PATCH", "PUT", "DELETE"]
+    service: str  # as CloudConnection.request takes it: "limits" is Keystone with the scope limits need
+    path: str
+    body: dict[str, Any] | None = None
+    microversion: str | None = None
+
+
+Step = HttpStep
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of one thing. The dialog shows it, ``--dry-run`` prints it, it is applied, and the journal keeps it.
+
+    ``before`` is what was read and what must still be so when it is applied; ``after`` is what must be read back.
+    """
+
+    action: str  # the id of its action
+    title: str
+    target: Target
+    before: dict[str, Any]
+    after: dict[str, Any]
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...] = ()
+    effect: tuple[str, ...] = ()  # what it means, a line each
+    inverse: tuple[Step, ...] = ()
+    inverse_note: str = ""  # where undoing needs an id that only exists afterwards, or is not possible
+    commands: tuple[str, ...] = ()  # the equivalent commands of the field's own tools
+    danger: Danger = "change"
+    hash: str = ""
+
+    @property
+    def blocked_by(self) -> tuple[Check, ...]:
+        """Checks that forbid it."""
+        return tuple(c for c in self.checks if c.status == "fail")
+
+    @property
+    def needs_override(self) -> tuple[Check, ...]:
+        """Checks that an operator must explicitly accept: warnings, and what could not be looked at."""
+        return tuple(c for c in self.checks if c.status in ("warn", "unknown"))
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the world is already as it would be afterwards."""
+        return not self.steps
+
+
+def sealed(plan: Plan) -> Plan:
+    """The plan with its hash: of what it was based on and what it would do, not of words or ages."""
+    basis = (plan.action, plan.target.id, plan.before, plan.after, plan.steps)
+    encoded = msgspec.json.encode(basis, order="deterministic")
+    return msgspec.structs.replace(plan, hash=hashlib.sha256(encoded).hexdigest()[:16])

@@ -1,0 +1,182 @@
+"""Applies a plan: re-read, refuse if the world moved, journal, take the steps, verify by reading back, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from vgpu_console.actions.journal import Journal, JournalError, Result
+from vgpu_console.actions.plan import Plan, Step
+from vgpu_console.sources.base import SourceError
+
+
+class World(Protocol):
+    """What an action touches: every method may block and raises SourceError."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the wall stands."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The cloud's name, for the journal."""
+        ...
+
+    def take(self, step: Step) -> None:
+        """Take one step."""
+        ...
+
+    def observe(self, plan: Plan) -> dict[str, Any]:
+        """Read afresh what the plan's ``before`` and ``after`` are about, with the same keys."""
+        ...
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How it ended. ``observed`` is what was last read of the target, None when it could not be read."""
+
+    plan: Plan
+    result: Result
+    message: str
+    observed: dict[str, Any] | None = None
+    steps_taken: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the world is now as planned, and was seen to be."""
+        return self.result == "done"
+
+
+Progress = Callable[[Plan, int, str], None]
+"""Called with the plan, the number of steps taken so far and a word about what happens now."""
+
+
+def _silent(plan: Plan, steps: int, word: str) -> None:
+    pass
+
+
+def apply(
+    plan: Plan,
+    world: World,
+    journal: Journal,
+    *,
+    accepted: frozenset[str] = frozenset(),
+    progress: Progress = _silent,
+) -> Outcome:
+    """Apply one plan. ``accepted`` are the ids of warnings and unknowns that the operator took upon themselves.
+
+    Never raises for what the world does: a refusal, a failure or a change behind our back is an outcome. The journal
+    must be writable before anything is sent.
+    """
+    if world.read_only:
+        return Outcome(plan=plan, result="refused", message="this console is read-only")
+    if plan.blocked_by:
+        reasons = "; ".join(c.evidence for c in plan.blocked_by)
+        return Outcome(plan=plan, result="refused", message=f"not allowed: {reasons}")
+    open_checks = [c for c in plan.needs_override if c.id not in accepted]
+    if open_checks:
+        words = "; ".join(f"{c.id}: {c.evidence}" for c in open_checks)
+        return Outcome(plan=plan, result="refused", message=f"needs to be accepted: {words}")
+    if plan.changes_nothing:
+        return Outcome(plan=plan, result="done", message="already so: nothing to do", observed=plan.before)
+    progress(plan, 0, "re-reading")
+    try:
+        now = world.observe(plan)
+    except SourceError as error:
+        return Outcome(plan=plan, result="refused", message=f"cannot be re-checked: {error}")
+    if now != plan.before:
+        message = f"changed since it was planned: {_difference(plan.before, now)}"
+        return Outcome(plan=plan, result="moved", message=message, observed=now)
+    try:
+        run = journal.begin(plan, cloud=world.name, overrides=tuple(sorted(accepted)))
+    except JournalError as error:
+        return Outcome(plan=plan, result="refused", message=str(error))
+    return _take_steps(plan, world, journal, run, progress)
+
+
+def apply_all(
+    plans: Iterable[Plan],
+    world: World,
+    journal: Journal,
+    *,
+    accepted: frozenset[str] = frozenset(),
+    progress: Progress = _silent,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Outcome]:
+    """Apply several plans one after the other, an outcome each; ``stop`` is asked before each."""
+    outcomes = []
+    for plan in plans:
+        if stop():
+            outcomes.append(Outcome(plan=plan, result="interrupted", message="not begun: stopped by the operator"))
+            continue
+        outcomes.append(apply(plan, world, journal, accepted=accepted, progress=progress))
+    return outcomes
+
+
+def _take_steps(plan: Plan, world: World, journal: Journal, run: str, progress: Progress) -> Outcome:
+    taken = 0
+    failure = ""
+    try:
+        for number, step in enumerate(plan.steps, start=1):
+            progress(plan, taken, step.title)
+            journal.step(run, number, step.title)
+            world.take(step)
+            taken = number
+    except SourceError as error:
+        failure = str(error)
+    except JournalError as error:
+        failure = f"stopped after {taken} of {len(plan.steps)} steps: {error}"
+    except KeyboardInterrupt:
+        _end(journal, run, "interrupted", f"interrupted during step {taken + 1} of {len(plan.steps)}", None)
+        raise
+    progress(plan, taken, "verifying")
+    observed: dict[str, Any] | None
+    try:
+        observed = world.observe(plan)
+    except SourceError as error:
+        observed = None
+        unread = f"what is true now could not be read: {error}"
+    else:
+        unread = ""
+    result, message = _judged(plan, taken, failure, observed, unread)
+    note = _end(journal, run, result, message, observed)
+    return Outcome(plan=plan, result=result, message=message + note, observed=observed, steps_taken=taken)
+
+
+def _judged(plan: Plan, taken: int, failure: str, observed: dict[str, Any] | None, unread: str) -> tuple[Result, str]:
+    total = len(plan.steps)
+    if failure:
+        if observed is None:
+            return "failed", f"{failure}; {taken} of {total} steps were taken; {unread}"
+        if observed == plan.after:
+            return "done", f"the answer was an error ({failure}), but the change is there"
+        state = "nothing was changed" if observed == plan.before else f"now: {_shown(observed)}"
+        return "failed", f"{failure}; {state}"
+    if observed is None:
+        return "unverified", f"all {total} steps were taken, but {unread}"
+    if observed != plan.after:
+        return "unverified", f"all {total} steps were taken, but this was read back: {_shown(observed)}"
+    return "done", "applied and read back"
+
+
+def _end(journal: Journal, run: str, result: Result, message: str, observed: dict[str, Any] | None) -> str:
+    try:
+        journal.end(run, result, message, observed)
+    except JournalError as error:
+        return f" ({error})"
+    return ""
+
+
+def _shown(state: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {'none' if value is None else value}" for key, value in state.items())
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    changed = [k for k in {**before, **now} if before.get(k) != now.get(k)]
+    return ", ".join(f"{k} was {_word(before.get(k))} and is {_word(now.get(k))}" for k in changed)
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else str(value)
