@@ -88,6 +88,14 @@ class HostScreen(ViewScreen):
         if not event.row_id.startswith(("idle:", "vf:")):
             self.console.say(f"{self.name_of(event.row_id)} is not on {self.host} any more", "warning")
 
+    def action_sort(self) -> None:
+        """Devices stand below the GPU that they are on, so they have one order."""
+        self.console.say("devices stay below their GPU: / filters them")
+
+    def action_sort_reverse(self) -> None:
+        """The same."""
+        self.action_sort()
+
     def name_of(self, row_id: str) -> str:
         """A device's address or uuid."""
         return row_id.partition(":")[2] or row_id

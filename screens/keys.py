@@ -118,6 +118,10 @@ TABLE_KEYS: Mapping[str, tuple[str, str]] = {
 """The table widget's own bindings, by id: word and help."""
 
 
+DIALOG_IDS = ("dialog.close", "jump.complete", "server.host", "server.copy")
+"""The bindings of dialogs, which show them themselves."""
+
+
 def _table_bindings() -> list[Binding]:
     from vgpu_console.screens.widgets.fleet_table import FleetTable
 
@@ -135,7 +139,7 @@ def describe(binding: Binding) -> tuple[str, str, str]:
 
 def unknown_ids(remapped: Iterable[str]) -> list[str]:
     """A line for each id of a keymap that no key has, with the nearest one that exists."""
-    known = [*BY_ID, *TABLE_KEYS]
+    known = [*BY_ID, *TABLE_KEYS, *DIALOG_IDS]
     lines = []
     for wanted in remapped:
         if wanted in known:

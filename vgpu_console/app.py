@@ -137,6 +137,7 @@ class VgpuConsoleApp(App[int]):
         self._clock = clock
         self._export_folder = export_folder
         self._previous_view: str | None = None
+        self._clashes: set[str] = set()
         self._interrupted_at = float("-inf")
         self.failure: str | None = None
         """Why the console ended by itself, as one plain line."""
@@ -217,8 +218,6 @@ class VgpuConsoleApp(App[int]):
         if names not in self._clashes:
             self._clashes.add(names)
             self.say(f"keys: two actions on one key; {names} lost theirs", "warning")
-
-    _clashes: ClassVar[set[str]] = set()
 
     # Views --------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import stat
 import threading
 from pathlib import Path
@@ -387,10 +386,9 @@ def test_export_writes_two_private_files_and_says_where(tmp_path: Path) -> None:
     drive(console(exports=folder), test)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_an_export_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
+    folder = tmp_path / "taken"
+    folder.write_text("a file where the folder should be")
 
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
         await press(pilot, "ctrl+s")
@@ -500,6 +498,32 @@ def test_an_unchanged_snapshot_leaves_the_rows_alone() -> None:
         assert calls == []
 
     drive(console(engine=engine), test)
+
+
+def test_devices_are_not_sorted_away_from_their_gpu() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "enter", "s")
+        assert isinstance(view(app), HostScreen)
+        assert any("stay below their GPU" in toast for toast in toasts(app))
+
+    drive(console(), test)
+
+
+def test_the_palette_goes_to_a_host() -> None:
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await press(pilot, "ctrl+p", *"gpu-05")
+        for _ in range(100):
+            await pilot.pause(0.02)
+            if app.screen.query("CommandList").first().display:
+                break
+        await pilot.pause(0.3)
+        await press(pilot, "enter")
+        await pilot.pause(0.1)
+        shown = view(app)
+        assert isinstance(shown, HostScreen)
+        assert shown.host == "gpu-05"
+
+    drive(console(), test)
 
 
 def test_theme_key_goes_round() -> None:
