@@ -209,7 +209,7 @@ class ViewScreen(Screen[None]):
             if pane.table.has_focus:
                 return pane
         aimed = [p for p in panes if p.id == self._aimed]
-        return (aimed or panes or [None])[0]
+        return next(iter(aimed or panes), None)
 
     _aimed: str | None = None
 

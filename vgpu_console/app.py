@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -24,6 +24,7 @@ from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
 from vgpu_console.screens.view import ViewScreen
 from vgpu_console.screens.widgets import cells
+from vgpu_console.screens.widgets.narrow_updates import NarrowUpdates
 from vgpu_console.sources.base import SourceError
 from vgpu_console.text import plain
 
@@ -34,7 +35,7 @@ TOAST_CHARS = 400
 QUIT_WITHIN_S = 2.0
 """Two ctrl+c within this time end the console."""
 
-EXIT_OK, EXIT_FAILED, EXIT_NO_CONNECTION = 0, 1, 3
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NO_CONNECTION = 0, 1, 2, 3
 
 
 class SnapshotArrived(Message):
@@ -89,7 +90,7 @@ def _migrations() -> Screen[Any]:
     return MigrationsScreen()
 
 
-class VgpuConsoleApp(App[int]):
+class VgpuConsoleApp(NarrowUpdates[int]):
     """The console. ``engine_factory`` is called in a thread once the first picture is on the screen."""
 
     TITLE = APP
@@ -174,13 +175,12 @@ class VgpuConsoleApp(App[int]):
         """Leave with one line on standard error: nothing on a screen could mend a wrong setting."""
         error = message.error
         self.failure = plain(str(error) or type(error).__name__)
-        known = isinstance(error, (SourceError, ConfigError))
-        if not known:
+        code = EXIT_NO_CONNECTION if isinstance(error, SourceError) else EXIT_USAGE
+        if not isinstance(error, (SourceError, ConfigError)):
+            code = EXIT_FAILED
             LOG.error("the engine could not be built", exc_info=error)
             self.failure = f"{type(error).__name__}: {self.failure} (the log has more)"
-        self.exit(
-            EXIT_NO_CONNECTION if known else EXIT_FAILED, return_code=EXIT_NO_CONNECTION if known else EXIT_FAILED
-        )
+        self.exit(code, return_code=code)
 
     def on_unmount(self) -> None:
         """Let the engine end beside us: a call that hangs must not hold the terminal."""
@@ -189,6 +189,8 @@ class VgpuConsoleApp(App[int]):
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Show the new snapshot."""
+        if self.snapshot is None:
+            gc.freeze()  # what is loaded by now stays: no collection need walk it while a key waits
         self.snapshot = message.snapshot
         self.update_screen()
 

@@ -22,8 +22,8 @@ BACKUPS = 3
 MAX_LINE = 8_000
 HIDDEN = "<hidden>"
 
-QUIET_LOGGERS = ("keystoneauth", "keystoneauth1", "openstack", "asyncssh", "urllib3", "requests", "stevedore")
-"""Libraries that write request headers or bodies when asked to speak up: held at WARNING, also with --debug."""
+QUIET_LOGGERS = ("asyncssh",)
+"""Libraries held at WARNING, also with --debug. OpenStack's are silent altogether: see sources.cloud_session."""
 
 _NAMES = (
     r"x-(?:auth|subject|service|storage)-token|(?:proxy-)?authorization|(?:set-)?cookie|"

@@ -8,7 +8,7 @@ is the same with or without it.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rich.color import ColorSystem
 from rich.console import Console, RenderableType
@@ -18,6 +18,8 @@ from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.screen import Screen
 from textual.strip import Strip
+
+Result = TypeVar("Result")
 
 
 @lru_cache(maxsize=4096)
@@ -76,8 +78,8 @@ class NarrowUpdate(ChopsUpdate):
         return "".join(out)
 
 
-class NarrowUpdates(App[Any]):
-    """An App that writes narrow updates. Name it before ``App`` among the bases."""
+class NarrowUpdates(App[Result], Generic[Result]):
+    """An App that writes narrow updates."""
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if type(renderable) is ChopsUpdate:

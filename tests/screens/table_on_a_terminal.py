@@ -41,7 +41,7 @@ def fleet(count: int, changed: int = 0, round_: int = 0) -> list[TableRow]:
     return out
 
 
-class TerminalApp(NarrowUpdates):
+class TerminalApp(NarrowUpdates[None]):
     BINDINGS = [  # noqa: RUF012
         Binding("u", "unchanged"),
         Binding("c", "changed"),

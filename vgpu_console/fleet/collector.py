@@ -248,9 +248,12 @@ class Collector:
         if host in self._hosts:
             return
         self._hosts.add(host)
-        for source in self._host_sources(host, lambda: self._nudge(host)):
-            if source.kind in self._kinds:
-                self._add(source)
+        try:
+            for source in self._host_sources(host, lambda: self._nudge(host)):
+                if source.kind in self._kinds:
+                    self._add(source)
+        except Exception:  # the answer that named the host is good all the same
+            LOG.exception("%s: its sources could not be made", host)
 
     def _follow_nova(self, facts: NovaFacts) -> None:
         """Ask the hosts that Nova names, and no longer those that it has forgotten."""

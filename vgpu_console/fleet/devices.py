@@ -213,12 +213,14 @@ def host_devices(
             domains[held] = domain.uuid
     names = {offer.type_id: offer.name for b in boards.values() for _, offer in b.offers() if offer.name}
     names.update({t.type_id: t.name for t in (ssh.types if ssh else ()) if t.name})
+    # a full GPU of the vendor framework names no type any more; another GPU of this host may
+    names.update({str(n): name for p in (ssh.pci if ssh else ()) for n, name in p.creatable_vgpu_types or ()})
     mdevs = _mediated_devices(host, libvirt, gpu_of, names)
     described: dict[str, list[VgpuTypeDescription]] = defaultdict(list)
     for entry in ssh.types if ssh else ():
         described[entry.address].append(entry)
     mechanisms = {a: _mechanism(b, described, ssh) for a, b in boards.items()}
-    mdevs += _typed_functions(host, libvirt, boards, mechanisms)
+    mdevs += _typed_functions(host, libvirt, boards, mechanisms, names)
     by_gpu: dict[str, list[MediatedDevice]] = defaultdict(list)
     for mdev in mdevs:
         if mdev.gpu is not None:
@@ -260,7 +262,11 @@ def _mediated_devices(
 
 
 def _typed_functions(
-    host: str, libvirt: LibvirtFacts | None, boards: Mapping[str, _Board], mechanisms: Mapping[str, Mechanism]
+    host: str,
+    libvirt: LibvirtFacts | None,
+    boards: Mapping[str, _Board],
+    mechanisms: Mapping[str, Mechanism],
+    names: Mapping[str, str],
 ) -> list[MediatedDevice]:
     """The vendor framework's vGPUs: virtual functions with a type. Sysfs knows the type, libvirt the guest."""
     holder = {address: d for d in (libvirt.domains if libvirt else ()) for address in d.pci}
@@ -268,7 +274,6 @@ def _typed_functions(
     for board in boards.values():
         if mechanisms[board.address] != "vendor-vfio":
             continue
-        names = {str(i): n for _, e in board.functions.values() if e for i, n in e.creatable_vgpu_types or ()}
         for address, (_, entry) in sorted(board.functions.items()):
             if entry is None or not entry.current_vgpu_type:
                 continue
