@@ -28,7 +28,7 @@ from tests.screens.driving import (
     view,
     words,
 )
-from vgpu_console.app import EXIT_NO_CONNECTION, VgpuConsoleApp
+from vgpu_console.app import EXIT_NO_CONNECTION, EXIT_USAGE, VgpuConsoleApp
 from vgpu_console.config import ConfigError, CopySettings, Settings
 from vgpu_console.screens.dashboard import DashboardScreen
 from vgpu_console.screens.dialogs.copy import CopyDialog
@@ -40,6 +40,7 @@ from vgpu_console.screens.dialogs.text import TextDialog
 from vgpu_console.screens.host import HostScreen
 from vgpu_console.screens.view import FilterLine
 from vgpu_console.screens.widgets.fleet_table import FleetTable
+from vgpu_console.sources.base import SourceError
 
 Driver = Pilot[Any]
 
@@ -439,9 +440,16 @@ def test_the_first_picture_does_not_wait_for_the_cloud() -> None:
     asyncio.run(run())
 
 
-def test_settings_that_cannot_work_end_with_one_line_and_exit_3() -> None:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SourceError("unavailable", "cloud 'prdo' is not in clouds.yaml; there are: prod"), EXIT_NO_CONNECTION),
+        (ConfigError("small.toml, line 3: a host has no name"), EXIT_USAGE),
+    ],
+)
+def test_settings_that_cannot_work_end_with_one_line_and_their_exit_code(error: Exception, code: int) -> None:
     def factory() -> fleets.StillEngine:
-        raise ConfigError("clouds.yaml: no cloud is called prdo; did you mean prod?")
+        raise error
 
     app = VgpuConsoleApp(factory, clock=lambda: fleets.NOW)
 
@@ -453,8 +461,8 @@ def test_settings_that_cannot_work_end_with_one_line_and_exit_3() -> None:
                 await pilot.pause(0.01)
 
     asyncio.run(run())
-    assert app.return_code == EXIT_NO_CONNECTION
-    assert app.failure == "clouds.yaml: no cloud is called prdo; did you mean prod?"
+    assert app.return_code == code
+    assert app.failure == str(error)
 
 
 @pytest.mark.parametrize(("size", "small"), [((59, 24), True), ((80, 14), True), ((60, 15), False), ((80, 24), False)])

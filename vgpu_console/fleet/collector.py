@@ -305,7 +305,7 @@ class Collector:
                 self._end(slot)
         else:
             if slot.source.kind in OPENSTACK:
-                self._know_identity()
+                self._know_identity(again=slot.source.kind == "keystone")  # which has found the scope for limits
             with self._lock:
                 self._succeed(slot, facts, self._clock(), began)
                 self._end(slot)
@@ -320,9 +320,9 @@ class Collector:
             self._pool(slot).take_back()
         slot.queued, slot.began = False, None
 
-    def _know_identity(self) -> None:
-        """Who we are and in which scope, asked once in a worker's thread after the first good answer."""
-        if self._identified or self._identify is None:
+    def _know_identity(self, again: bool) -> None:
+        """Who we are and in which scope, asked in a worker's thread after the first good answer, or ``again``."""
+        if (self._identified and not again) or self._identify is None:
             return
         self._identified = True
         try:
