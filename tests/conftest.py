@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from vgpu_console import log
+
+
+def pytest_configure() -> None:
+    """A suite started in the background of a shell inherits an ignored SIGINT, which its commands would inherit too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

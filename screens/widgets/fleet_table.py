@@ -93,6 +93,7 @@ class FleetTable(Toned, ScrollView, can_focus=True, inherit_bindings=False):
         self._counts = (0, 0)
         self._cursor = 0
         self._cursor_id: str | None = None
+        self._pinned = False  # the operator, or a jump, has chosen a row
         self._marks: frozenset[str] = frozenset()
         self._sort_key: str | None = None
         self._sort_reverse = False
@@ -272,13 +273,16 @@ class FleetTable(Toned, ScrollView, can_focus=True, inherit_bindings=False):
         index = self._find(self._wanted, self._cursor) if self._wanted is not None else None
         if index is not None:
             self._wanted = None
+            self._pinned = True
+        elif not self._pinned and not self.has_focus:
+            index = 0  # nobody has looked at a row yet: the cursor waits at the top
         elif before is not None:
             index = self._find(before, self._cursor)
             if index is None and all(row.id != before for row in self._all):
                 gone = before
         if index is None:
-            index = max(0, min(self._cursor, len(rows) - 1))
-        self._cursor = index
+            index = self._cursor
+        self._cursor = index = max(0, min(index, len(rows) - 1))
         self._cursor_id = rows[index].id if rows else None
         if self._marks:
             there = {row.id for row in self._all}
@@ -325,6 +329,7 @@ class FleetTable(Toned, ScrollView, can_focus=True, inherit_bindings=False):
         if not self._rows:
             return
         index = max(0, min(index, len(self._rows) - 1))
+        self._pinned = True
         moved = self._rows[index].id != self._cursor_id
         self._cursor = index
         self._cursor_id = self._rows[index].id
