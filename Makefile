@@ -44,6 +44,7 @@ bench: setup ## the benchmark; prints ratios, takes minutes
 lab: setup ## bring up a real Keystone, Placement and Nova on loopback
 	@$(LAB) setup
 	@$(LAB) up
+	@$(BIN)/python -m tests.lab.node_xml .lab/cloud 15000
 
 lab-down: setup ## take it down
 	@$(LAB) down

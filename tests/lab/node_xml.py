@@ -6,6 +6,7 @@ device events and drops ``parent_addr``. Its tree of devices needs a ``computer`
 
 from __future__ import annotations
 
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,18 @@ def _reduced_domain(row: dict[str, Any]) -> str:
         f"<domain type='test'><name>{row['name']}</name><uuid>{row['uuid']}</uuid><memory>{memory}</memory>"
         f"<os><type>hvm</type></os><devices>{hostdevs}</devices></domain>"
     )
+
+
+def main(home: Path, port_base: int) -> None:
+    """Write the node files of a lab that is up, and print what points the console's libvirt source at them."""
+    folder = home / "libvirt"
+    folder.mkdir(exist_ok=True)
+    lab = Lab(home, port_base)
+    for host in lab.hosts():
+        write_node_file(lab, host, folder)
+    print(f"export VGPU_CONSOLE_LIBVIRT_URI='test://{folder}/{{host}}.xml'   # libvirt's test driver: the hosts as now")
+    print("export VGPU_CONSOLE_SSH_ENABLED=false")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), int(sys.argv[2]))
