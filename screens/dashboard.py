@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from textual import on
@@ -14,6 +14,7 @@ from vgpu_console.model.snapshot import Host, ProjectQuota, Snapshot
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import empty, hosts, migrations, quota
 from vgpu_console.screens.render.row_cache import RowCache
+from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
 from vgpu_console.screens.widgets.cells import Span
 from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
@@ -82,7 +83,7 @@ class DashboardScreen(ViewScreen):
         pane.show(
             self._quotas.rows(q for q in quotas if not pane.faults_only or quota.is_fault(q)),
             empty=empty.why_no_quotas(snapshot),
-            right=quota.promised(snapshot) if snapshot else (),
+            right=quota.promised_briefly(quota.totals_of(snapshot, _VGPU)),
             of=len(quotas),
         )
         self.query_one(MovesPanel).show(snapshot, now)
@@ -109,6 +110,22 @@ class DashboardScreen(ViewScreen):
             self.console.open_host(event.row_id)
         else:
             self.console.open_row("quota", event.row_id)
+
+    def limit_targets(self) -> Sequence[LimitTarget]:
+        """The marked projects, else the one under the cursor, while the quota panel has the focus."""
+        if not self.is_mounted:
+            return ()
+        table = self.query_one("#quota-pane", TablePane).table
+        if not table.has_focus or table.cursor_id is None:
+            return ()
+        return [quota.target_of(row_id) for row_id in sorted(table.marks) or [table.cursor_id]]
+
+    def why_not(self, action_id: str) -> str:
+        """Also that a host has no limit."""
+        why = super().why_not(action_id)
+        if why and not self.console.why_not(action_id):
+            return "a limit is a project's: tab to the quota below, or 3"
+        return why
 
     def name_of(self, row_id: str) -> str:
         """A host's or a project's name."""

@@ -1,23 +1,25 @@
 """Every key of the console, as one table: bindings, key line, help, palette and the README's list come from it.
 
-A later action adds one ``Key`` here and one ``action_…`` method; nothing else has to know.
+What changes the world comes from the registry of actions, under the registry's own ids, titles and keys; everything
+else is written down here, with one ``action_…`` method each.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from textual.binding import ActiveBinding, Binding
 
+from vgpu_console.actions.registry import ACTIONS, Action
 from vgpu_console.screens.widgets.cells import Span
 
 Scope = Literal["app", "view", "fleet"]
 """Where a key is bound: on the application, on every view with a table, or on the fleet's own screens only."""
 
-Group = Literal["Views", "Table", "Fleet", "Console"]
+Group = Literal["Views", "Table", "Change", "Fleet", "Console"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Key:
     """A key with the id that the configuration's ``[keys]`` table uses to move it.
 
     ``word`` is for the key line, ``help`` for the help screen, the palette and the README. A ``reason`` keeps the key
-    visible and dim: pressing it says the reason.
+    visible and dim: pressing it says the reason. ``views`` are the views whose key line shows it; empty: all.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Key:
     scope: Scope = "app"
     shown: bool = False
     reason: str = ""
+    views: tuple[str, ...] = ()
 
     @property
     def first(self) -> str:
@@ -44,7 +47,19 @@ class Key:
         return self.keys.split(",")[0]
 
 
-_READS_ONLY = "this version reads the fleet and does not change it"
+_WORDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "quota.set": ("limit", ()),
+    "quota.clear": ("clear", ("quota",)),
+    "quota.default": ("default", ("quota",)),
+}
+"""The word of an action in the key line, and the views that show it there."""
+
+
+def _of_action(action: Action) -> Key:
+    word, views = _WORDS.get(action.id, (action.title.lower(), ()))
+    call = f"act('{action.id}')"
+    return Key(action.id, action.key, call, word, action.title, "Change", "view", shown=True, views=views)
+
 
 KEYS: tuple[Key, ...] = (
     Key(
@@ -53,21 +68,22 @@ KEYS: tuple[Key, ...] = (
         "reserved('migrate')",
         "migrate",
         "Live-migrate a server (kept for it)",
-        "Fleet",
+        "Change",
         "view",
         shown=True,
-        reason=f"migrate: {_READS_ONLY}; live migrations that run are on 4",
+        reason="migrate: this version shows live migrations (on 4) and does not begin any",
     ),
+    *(_of_action(one) for one in ACTIONS if one.key),
     Key(
-        "limits",
-        "l",
-        "reserved('limits')",
-        "limits",
-        "Change a project's limit (kept for it)",
+        "what-if",
+        "W",
+        "what_if",
+        "what if",
+        "Can a project start so many servers of a flavor now?",
         "Fleet",
         "view",
         shown=True,
-        reason=f"limits: {_READS_ONLY}; limits and their use are on 3",
+        views=("quota",),
     ),
     Key("filter", "/", "filter", "filter", "Filter the table as you type; esc clears", "Table", "view", shown=True),
     Key("sort", "s", "sort", "sort", "Choose the column to sort by", "Table", "view", shown=True),
@@ -118,7 +134,22 @@ TABLE_KEYS: Mapping[str, tuple[str, str]] = {
 """The table widget's own bindings, by id: word and help."""
 
 
-DIALOG_IDS = ("dialog.close", "jump.complete", "server.host", "server.copy")
+DIALOG_IDS = (
+    "dialog.close",
+    "jump.complete",
+    "server.host",
+    "server.copy",
+    "finding.copy",
+    "confirm.yes",
+    "confirm.no",
+    "confirm.apply",
+    "confirm.accept",
+    "confirm.copy",
+    "change.again",
+    "change.stop",
+    "change.copy",
+    "unfinished.settle",
+)
 """The bindings of dialogs, which show them themselves."""
 
 
@@ -149,11 +180,14 @@ def unknown_ids(remapped: Iterable[str]) -> list[str]:
     return lines
 
 
-def key_line(active: Iterable[ActiveBinding], width: int) -> list[Span]:
-    """The keys that work now, as many as fit into ``width`` cells; reserved and disabled ones are dim throughout."""
+def key_line(
+    active: Iterable[ActiveBinding], width: int, *, view: str = "", unavailable: Container[str] = ()
+) -> list[Span]:
+    """The keys that work now, as many as fit into ``width`` cells; those that say a reason are dim throughout."""
     live: dict[str, ActiveBinding] = {}
     for one in active:
-        if one.binding.id is not None and one.binding.show:
+        key = BY_ID.get(one.binding.id or "")
+        if one.binding.id is not None and one.binding.show and (key is None or not key.views or view in key.views):
             live.setdefault(one.binding.id, one)
     order = ["table.open", *BY_ID]
     spans: list[Span] = [(" ", "")]
@@ -161,7 +195,7 @@ def key_line(active: Iterable[ActiveBinding], width: int) -> list[Span]:
         one = live[name]
         word = describe(one.binding)[0]
         key = BY_ID.get(name)
-        dim = not one.enabled or (key is not None and bool(key.reason))
+        dim = not one.enabled or (key is not None and bool(key.reason)) or name in unavailable
         shown = key_words(one.binding.key)
         width -= len(shown) + len(word) + 3
         if width < -2:

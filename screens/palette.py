@@ -36,7 +36,7 @@ class ConsoleCommands(Provider):
         for one in self.screen.active_bindings.values():
             key = keys.BY_ID.get(one.binding.id or "")
             if key is None or key.id == "palette" or key.reason:
-                continue
+                continue  # an action that is not possible now stays: it says why
             run = partial(self.app.run_action, one.binding.action, one.node)
             found.setdefault(key.id, (f"{key.help}  ({keys.key_words(one.binding.key)})", run))
         return list(found.values())

@@ -1,11 +1,21 @@
-"""What the screens ask of the rest of the program: an engine that delivers snapshots."""
+"""What the screens ask of the rest of the program: an engine that delivers snapshots and can carry out plans."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from vgpu_console.actions.journal import Journal
+from vgpu_console.actions.runner import World
+from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Snapshot
+
+
+class LimitTarget(NamedTuple):
+    """One project's limit of one resource."""
+
+    project_id: str
+    resource: str  # "class:VGPU"
 
 
 class FleetEngine(Protocol):
@@ -14,6 +24,20 @@ class FleetEngine(Protocol):
     @property
     def paused(self) -> bool:
         """True while no source is asked."""
+        ...
+
+    @property
+    def world(self) -> World | None:
+        """What plans are applied to; None: this engine only watches. Its methods block: not for the UI loop."""
+        ...
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where every change is written down; None: this engine only watches. Its methods block too."""
+        ...
+
+    def facts(self) -> Facts:
+        """All that is known now; plans are made of it. Does not block."""
         ...
 
     def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
@@ -40,6 +64,9 @@ class FleetEngine(Protocol):
 @runtime_checkable
 class Copier(Protocol):
     """What can put text into the operator's clipboard, and says what it did."""
+
+    def say(self, text: str) -> None:
+        """A message that goes away by itself."""
 
     def copy_text(self, text: str, what: str) -> None:
         """Copy a text; ``what`` names it in the toast."""

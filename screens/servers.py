@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from textual import on
 from textual.widget import Widget
@@ -10,6 +10,7 @@ from textual.widget import Widget
 from vgpu_console.model.snapshot import Snapshot, VgpuServer
 from vgpu_console.screens.render import empty, servers
 from vgpu_console.screens.render.row_cache import RowCache
+from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
 from vgpu_console.screens.widgets.fleet_table import FleetTable
 
@@ -43,6 +44,12 @@ class ServersScreen(ViewScreen):
     def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         self.console.open_server(event.row_id)
+
+    def limit_targets(self) -> Sequence[LimitTarget]:
+        """The limit on vGPUs of the project whose server is under the cursor."""
+        pane = self.pane
+        server = self._server(pane.table.cursor_id or "") if pane is not None else None
+        return (LimitTarget(server.project_id, "class:VGPU"),) if server is not None else ()
 
     def _server(self, row_id: str) -> VgpuServer | None:
         snapshot = self.console.snapshot

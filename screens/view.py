@@ -14,12 +14,14 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from vgpu_console.actions.registry import ACTIONS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import frame
 from vgpu_console.screens.render.empty import no_faults
 from vgpu_console.screens.render.row_cache import RowCache
+from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.widgets.cells import Span
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
@@ -60,6 +62,12 @@ class TablePane(Container):
         """The title above the table."""
         yield self.head
         yield self.table
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Give the columns other priorities; they must have the keys and the order they had."""
+        self._all_columns = tuple(columns)
+        self._seen = set()
+        self.table.set_columns(columns)
 
     def show(self, rows: Sequence[TableRow], *, empty: str, right: Sequence[Span] = (), of: int | None = None) -> None:
         """Show rows; ``empty`` says why there are none. ``of`` counts those too that ``faults_only`` hides."""
@@ -197,7 +205,9 @@ class ViewScreen(Screen[None]):
         if self.query_one(FilterLine).has_focus:
             line.set_spans(keys.words_line(("enter", "keep"), ("esc", "clear")))
         else:
-            line.set_spans(keys.key_line(self.active_bindings.values(), self.app.size.width - 1))
+            active = self.active_bindings.values()
+            width = self.app.size.width - 1
+            line.set_spans(keys.key_line(active, width, view=self.view, unavailable=self.unavailable()))
 
     # The table in question ----------------------------------------------------------------------------------------
 
@@ -232,6 +242,32 @@ class ViewScreen(Screen[None]):
         return row_id
 
     # Keys ---------------------------------------------------------------------------------------------------------
+
+    def limit_targets(self) -> Sequence[LimitTarget]:
+        """The limits that a key for limits is about: of the marked rows, else of the row under the cursor."""
+        return ()
+
+    def why_not(self, action_id: str) -> str:
+        """Why an action is not possible here and now; "" when it is."""
+        why = self.console.why_not(action_id)
+        return why or ("" if self.limit_targets() else "no project is under the cursor (3 shows them)")
+
+    def unavailable(self) -> dict[str, str]:
+        """The ids of the actions that are not possible here and now, with why."""
+        return {one.id: why for one in ACTIONS if one.key and (why := self.why_not(one.id))}
+
+    def action_act(self, action_id: str) -> None:
+        """Begin an action of the registry on what is under the cursor or marked, or say why it cannot be."""
+        why = self.why_not(action_id)
+        if why:
+            self.console.say(f"{keys.BY_ID[action_id].word}: {why}", "warning")
+        else:
+            self.console.changes.begin(action_id, self.limit_targets())
+
+    def action_what_if(self) -> None:
+        """Ask whether a project could start servers now."""
+        targets = self.limit_targets()
+        self.console.changes.what_if(targets[0].project_id if targets else None)
 
     def action_reserved(self, key_id: str) -> None:
         """Say why a kept key does nothing yet."""

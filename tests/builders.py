@@ -328,7 +328,7 @@ def _servers() -> tuple[VgpuServer, ...]:
 
 
 def _quotas() -> tuple[ProjectQuota, ...]:
-    def quota(project: str, limit: int | None, origin: str, used: int | None) -> ProjectQuota:
+    def quota(project: str, limit: int | None, origin: str, used: int, migrating: int = 0) -> ProjectQuota:
         return ProjectQuota(
             project_id=PROJECTS[project],
             project=project,
@@ -337,11 +337,17 @@ def _quotas() -> tuple[ProjectQuota, ...]:
             origin=origin,  # type: ignore[arg-type]
             used=used,
             limit_id=an_id("limit", project) if origin == "project" else None,
-            default=4,
+            default=None if origin == "missing" else 4,
+            used_by_instances=used - migrating,
+            used_by_migrations=migrating,
+            leaked=0,
+            free=None if limit is None else limit - used,
+            in_flight=migrating,
+            missing_means="unlimited" if origin == "missing" else None,
         )
 
     return (
-        quota("ml-research", 10, "project", 6),
+        quota("ml-research", 10, "project", 6, migrating=1),
         quota("vdi", 8, "project", 8),
         quota("render", 4, "default", 2),
         quota("students", None, "missing", 1),
@@ -352,6 +358,7 @@ def _quotas() -> tuple[ProjectQuota, ...]:
             limit=-1,
             origin="default",
             used=None,
+            default=-1,
         ),
     )
 

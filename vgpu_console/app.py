@@ -19,6 +19,7 @@ from textual.screen import Screen
 from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys, themes
+from vgpu_console.screens.changes import ChangeMoved, Changes
 from vgpu_console.screens.palette import ConsoleCommands
 from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
@@ -126,6 +127,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         *,
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         export_folder: Path | None = None,
     ) -> None:
         # Textual takes NO_COLOR out of the environment for itself, so the theme is chosen before.
@@ -136,6 +138,9 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         self.engine: FleetEngine | None = None
         self._engine_factory = engine_factory
         self._clock = clock
+        self.steady = steady
+        """Seconds that never jump, for what counts from one key to the next."""
+        self.changes = Changes(self)
         self._export_folder = export_folder
         self._previous_view: str | None = None
         self._clashes: set[str] = set()
@@ -166,6 +171,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """Begin to receive snapshots."""
         self.engine = message.engine
         message.engine.start(self._receive)
+        self.changes.look_for_unfinished()
 
     def _receive(self, snapshot: Snapshot) -> None:
         """Called from the engine's thread."""
@@ -193,6 +199,11 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             gc.freeze()  # what is loaded by now stays: no collection need walk it while a key waits
         self.snapshot = message.snapshot
         self.update_screen()
+        self.changes.on_snapshot(message.snapshot)
+
+    def on_change_moved(self, message: ChangeMoved) -> None:
+        """Show how far a change is."""
+        self.changes.on_moved(message.run)
 
     def update_screen(self) -> None:
         """Bring the view in front up to date, also when a dialog stands before it. Called every second for the ages."""
@@ -200,6 +211,10 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             if isinstance(screen, ViewScreen):
                 screen.update()
                 return
+
+    def why_not(self, action_id: str) -> str:
+        """Why an action of the registry is not possible now; "" when it is."""
+        return self.changes.why_not(action_id)
 
     def now(self) -> float:
         """Seconds since the epoch, by the clock that the app was given."""
@@ -238,6 +253,10 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """Show one server in a dialog, over whatever view is in front."""
         self.call_next(self._open_server, server_id)
 
+    def open_project(self, project_id: str, resource: str) -> None:
+        """Show who holds what of a project's quota."""
+        self.call_next(self._open_project, project_id, resource)
+
     def open_row(self, view: str, row_id: str) -> None:
         """Show a view with the cursor on one of its rows."""
         self.call_next(self._open_row, view, row_id)
@@ -264,6 +283,14 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             await self._go("fleet")
         await self._leave_details()
         await self.push_screen(HostScreen(name))
+
+    async def _open_project(self, project_id: str, resource: str) -> None:
+        from vgpu_console.screens.project import ProjectScreen
+
+        if self.current_mode != "quota":
+            await self._go("quota")
+        await self._leave_details()
+        await self.push_screen(ProjectScreen(project_id, resource))
 
     async def _open_server(self, server_id: str) -> None:
         from vgpu_console.screens.dialogs.server import ServerDialog
@@ -341,15 +368,22 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             if action is not None:
                 self.call_next(self.run_action, *action)
 
-        self.push_screen(HelpDialog(list(self.screen.active_bindings.values())), chosen)
+        screen = self.screen
+        unavailable = screen.unavailable() if isinstance(screen, ViewScreen) else {}
+        self.push_screen(HelpDialog(list(screen.active_bindings.values()), unavailable), chosen)
 
     def action_refresh_now(self) -> None:
         """Ask every source again."""
         if self.engine is None:
             self.say("the cloud is still being opened")
             return
-        threading.Thread(target=self.engine.refresh_now, name="refresh", daemon=True).start()
+        self.ask_sources()
         self.say("asking every source")
+
+    def ask_sources(self) -> None:
+        """Ask every source again, without a word."""
+        if self.engine is not None:
+            threading.Thread(target=self.engine.refresh_now, name="refresh", daemon=True).start()
 
     def action_pause(self) -> None:
         """Hold still, or go on."""
@@ -373,11 +407,14 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         if len(self.screen_stack) > 1:
             self.pop_screen()
         else:
-            self.exit(EXIT_OK)
+            self.action_exit_now()
 
     def action_exit_now(self) -> None:
-        """Quit from wherever we are."""
-        self.exit(EXIT_OK)
+        """Quit from wherever we are, but not in the middle of a change."""
+        if self.changes.running:
+            self.say("a change is being applied; ctrl+c twice leaves all the same", "warning")
+        else:
+            self.exit(EXIT_OK)
 
     def action_interrupt(self) -> None:
         """Quit at the second ctrl+c in a row."""

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import click
 
-from vgpu_console import __version__, cli_run
+from vgpu_console import __version__, cli_quota, cli_run
+from vgpu_console.cli_options import FORMATS, GIVEN, examples, given_of, global_options, output_option, remember
 from vgpu_console.cli_run import INTERRUPTED, NAME, OK, USAGE
-
-FORMATS = ("table", "json", "ndjson", "csv", "md")
-
-_GIVEN = "vgpu_console.given"
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -72,59 +68,6 @@ class Console(click.Group):
         return code
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keeps what a global option was given, wherever it stood, for the command's own settings."""
-    if value is not None and value is not False and param.name:
-        ctx.meta.setdefault(_GIVEN, {})[param.name] = (value, param.opts[0])
-
-
-def _given(ctx: click.Context) -> dict[str, tuple[Any, str]]:
-    given: dict[str, tuple[Any, str]] = ctx.meta.get(_GIVEN, {})
-    return given
-
-
-class _Option(NamedTuple):
-    names: tuple[str, ...]
-    help: str
-    metavar: str | None = None  # None: a flag
-
-
-_GLOBAL = (
-    _Option(("--demo",), "Run on the embedded cloud instead of a real one."),
-    _Option(("--scenario",), "The embedded cloud's scenario: a name, a file, or a number of hosts.", "NAME|N"),
-    _Option(("--os-cloud",), "The cloud's name in clouds.yaml.  [env: OS_CLOUD]", "NAME"),
-    _Option(("--limits-cloud",), "A second entry of clouds.yaml, for unified limits (system scope).", "NAME"),
-    _Option(("--region",), "The region.", "NAME"),
-    _Option(("--read-only",), "Refuse every change where it would leave this program."),
-    _Option(("--config",), "The configuration file.  [env: VGPU_CONSOLE_CONFIG]", "FILE"),
-    _Option(("--deadline",), "How long one reading of the fleet may take.", "SECONDS"),
-    _Option(("--log-file",), "Where the log goes.", "FILE"),
-    _Option(("--debug",), "Log more."),
-    _Option(("--no-color",), "No colours.  [env: NO_COLOR]"),
-)
-
-
-def _global_options(hidden: bool, leave_out: tuple[str, ...] = ()) -> Callable[[_F], _F]:
-    """The global options; hidden ones let them stand after the command too without filling each command's help."""
-
-    def decorate(function: _F) -> _F:
-        for option in reversed(_GLOBAL):
-            if option.names[0] in leave_out:
-                continue
-            function = click.option(
-                *option.names,
-                help=option.help,
-                metavar=option.metavar,
-                is_flag=option.metavar is None,
-                hidden=hidden,
-                expose_value=False,
-                callback=_remember,
-            )(function)
-        return function
-
-    return decorate
-
-
 @click.group(
     cls=Console,
     invoke_without_command=True,
@@ -139,7 +82,7 @@ Examples:
 Exit codes: 0 ok, 1 failed, 2 usage, 3 no connection, 4 refused, 5 partial, 130 interrupted.
 Global options may also stand after the command.""",
 )
-@_global_options(hidden=False)
+@global_options(hidden=False)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def console(ctx: click.Context) -> int | None:
@@ -148,7 +91,7 @@ def console(ctx: click.Context) -> int | None:
 
 
 def _open_console(ctx: click.Context) -> int:
-    given = _given(ctx)
+    given = given_of(ctx)
     settings, demo = cli_run.settings_of(given), cli_run.demo_of(given)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         cli_run.say(f"{NAME}: the console needs a terminal; for data name a command, e.g. {NAME} hosts -o json")
@@ -205,14 +148,6 @@ _VIEWS = {
         """  vgpu-console servers --project vdi
   vgpu-console servers --host gpu-02 -o ndjson""",
     ),
-    "quota": _Help(
-        "Projects' vGPU limits and use.",
-        """Each project's limit and use of vGPU resources.
-
-        origin says whether the limit is the project's own, the registered default, or missing. -1 is unlimited.""",
-        """  vgpu-console quota
-  vgpu-console --limits-cloud prod-system quota -o csv""",
-    ),
     "migrations": _Help(
         "Live migrations.",
         "Live migrations, running and ended. A host filter counts for source and destination.",
@@ -230,61 +165,49 @@ _VIEWS = {
 
 def _view_command(name: str, help_: _Help) -> None:
     def command(ctx: click.Context, output: str, host: tuple[str, ...], project: tuple[str, ...]) -> int:
-        return cli_run.show_view(name, _given(ctx), output, host, project)
+        return cli_run.show_view(name, given_of(ctx), output, host, project)
 
     command.__doc__ = help_.text
     decorated: Any = click.pass_context(command)
-    decorated = _global_options(hidden=True)(decorated)
+    decorated = global_options(hidden=True)(decorated)
     for option in (
         click.option(
             "--project", multiple=True, metavar="NAME|ID", help="Only what concerns this project; repeatable."
         ),
         click.option("--host", multiple=True, metavar="NAME", help="Only what concerns this host; repeatable."),
-        _output_option(FORMATS),
+        output_option(FORMATS),
     ):
         decorated = option(decorated)
-    console.command(name, short_help=help_.short, epilog=_examples(help_.examples))(decorated)
-
-
-def _output_option(formats: tuple[str, ...]) -> Callable[[_F], _F]:
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help="How to write it.",
-    )
-
-
-def _examples(text: str) -> str:
-    return f"\b\nExamples:\n{text}"
+    console.command(name, short_help=help_.short, epilog=examples(help_.examples))(decorated)
 
 
 for _name, _help in _VIEWS.items():
+    if _name == "migrations":
+        console.add_command(cli_quota.quota)
     _view_command(_name, _help)
+console.add_command(cli_quota.journal)
 
 
 @console.command(
     short_help="The whole fleet as one JSON document.",
-    epilog=_examples("  vgpu-console snapshot > fleet.json\n  vgpu-console snapshot | jq .errors"),
+    epilog=examples("  vgpu-console snapshot > fleet.json\n  vgpu-console snapshot | jq .errors"),
 )
-@_global_options(hidden=True)
+@global_options(hidden=True)
 @click.pass_context
 def snapshot(ctx: click.Context) -> int:
     """The whole fleet as one JSON document, with a schema version.
 
     Sources that could not be read are under "errors", and the exit code is then 5.
     """
-    return cli_run.show_snapshot(_given(ctx))
+    return cli_run.show_snapshot(given_of(ctx))
 
 
 @console.command(
     short_help="Every setting and where it came from.",
-    epilog=_examples("  vgpu-console config\n  vgpu-console --read-only config -o json"),
+    epilog=examples("  vgpu-console config\n  vgpu-console --read-only config -o json"),
 )
-@_output_option(("table", "json"))
-@_global_options(hidden=True)
+@output_option(("table", "json"))
+@global_options(hidden=True)
 @click.pass_context
 def config(ctx: click.Context, output: str) -> int:
     """Every setting with its value and where that came from.
@@ -292,12 +215,12 @@ def config(ctx: click.Context, output: str) -> int:
     The command line goes before the environment (VGPU_CONSOLE_<KEY>), the environment before the file. read_only is
     true when any of them says so.
     """
-    return cli_run.show_config(_given(ctx), output)
+    return cli_run.show_config(given_of(ctx), output)
 
 
 @console.command(
     short_help="The embedded cloud: look around, or serve it.",
-    epilog=_examples(
+    epilog=examples(
         "  vgpu-console demo\n  vgpu-console demo --scenario 100\n"
         "  vgpu-console demo --serve --port 8774      then, elsewhere: openstack server list --all-projects"
     ),
@@ -309,16 +232,16 @@ def config(ctx: click.Context, output: str) -> int:
     metavar="NAME|N",
     help="A scenario's name, a file, or a number of hosts.",
     expose_value=False,
-    callback=_remember,
+    callback=remember,
 )
-@_global_options(hidden=True, leave_out=("--scenario",))
+@global_options(hidden=True, leave_out=("--scenario",))
 @click.pass_context
 def demo(ctx: click.Context, serve: bool, port: int | None) -> int:
     """The console on the embedded cloud, or that cloud's APIs for other clients.
 
     With --serve, stdout gets the export lines that point any OpenStack client in another shell at it.
     """
-    ctx.meta.setdefault(_GIVEN, {}).setdefault("demo", (True, "demo"))
+    ctx.meta.setdefault(GIVEN, {}).setdefault("demo", (True, "demo"))
     if not serve:
         if port is not None:
             raise click.UsageError("--port needs --serve", ctx)
@@ -329,7 +252,7 @@ def demo(ctx: click.Context, serve: bool, port: int | None) -> int:
 def _serve(ctx: click.Context, port: int) -> int:
     from vgpu_console import log
 
-    given = _given(ctx)
+    given = given_of(ctx)
     settings, choice = cli_run.settings_of(given), cli_run.demo_of(given)
     log.start(settings.log)
     from vgpu_console.simulator import ScenarioError, open_demo
@@ -354,7 +277,7 @@ def _serve(ctx: click.Context, port: int) -> int:
 
 
 @console.command(short_help="The versions of this program and its libraries.")
-@_global_options(hidden=True)
+@global_options(hidden=True)
 def version() -> int:
     """The versions of this program and of what it stands on."""
     from importlib.metadata import PackageNotFoundError

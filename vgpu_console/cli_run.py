@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vgpu_console.config import DemoChoice, Settings
     from vgpu_console.model.snapshot import Snapshot
     from vgpu_console.model.source import SourceKind, SourceStatus
+    from vgpu_console.views import View
 
 NAME = "vgpu-console"
 
@@ -147,6 +148,12 @@ class Progress:
         """Shows that something is going on before the first source is known."""
         self._show("connecting …")
 
+    def tell(self, text: str) -> None:
+        """Shows what is being done."""
+        from vgpu_console.text import plain
+
+        self._show(plain(text, shutil.get_terminal_size().columns - 1))
+
     def clear(self) -> None:
         """Takes the line away."""
         self._show("")
@@ -173,25 +180,25 @@ def read_fleet(settings: Settings, demo: DemoChoice | None, want: frozenset[Sour
 
 
 def show_view(
-    name: str,
+    name: str | View,
     given: Mapping[str, tuple[Any, str]],
     form: str,
     hosts: tuple[str, ...],
     projects: tuple[str, ...],
 ) -> int:
-    """Runs one of the views; returns the exit code."""
+    """Runs one of the views, by its name or as it is; returns the exit code."""
     settings, demo = settings_of(given), demo_of(given)
     from vgpu_console.cli_output import write
     from vgpu_console.view_filters import Filters, unmatched
     from vgpu_console.views import OPENSTACK, VIEWS, empty_reason, relevant_errors
 
-    view = VIEWS[name]
+    view = VIEWS[name] if isinstance(name, str) else name
     filters = Filters(hosts, projects)
     want: frozenset[SourceKind] = view.needs | ({"keystone", "nova"} if projects else frozenset())
     snapshot = read_fleet(settings, demo, want)
     rows = view.rows(snapshot, filters)
-    if not rows and _is_dark(snapshot, OPENSTACK & want):
-        return _no_connection(snapshot)
+    if not rows and is_dark(snapshot, OPENSTACK & want):
+        return no_connection(snapshot)
     left_out = write(view, rows, form, sys.stdout, layout(settings))
     sys.stdout.flush()
     if left_out:
@@ -212,8 +219,8 @@ def show_snapshot(given: Mapping[str, tuple[Any, str]]) -> int:
     from vgpu_console.views import EVERYTHING, OPENSTACK
 
     snapshot = read_fleet(settings, demo, EVERYTHING)
-    if not snapshot.hosts and _is_dark(snapshot, OPENSTACK):
-        return _no_connection(snapshot)
+    if not snapshot.hosts and is_dark(snapshot, OPENSTACK):
+        return no_connection(snapshot)
     sys.stdout.write(snapshot_text(snapshot, pretty=sys.stdout.isatty()) + "\n")
     sys.stdout.flush()
     tell_gaps(snapshot.sources, snapshot.errors)
@@ -271,13 +278,13 @@ def tell_gaps(sources: Iterable[SourceStatus], failed: Iterable[SourceStatus]) -
         say("errors:", *errors)
 
 
-def _is_dark(snapshot: Snapshot, kinds: frozenset[SourceKind]) -> bool:
+def is_dark(snapshot: Snapshot, kinds: frozenset[SourceKind]) -> bool:
     """True when none of the OpenStack services that were asked has answered."""
     asked = [s for s in snapshot.sources if s.kind in kinds]
     return bool(asked) and all(s.error is not None for s in asked)
 
 
-def _no_connection(snapshot: Snapshot) -> int:
+def no_connection(snapshot: Snapshot) -> int:
     """One clear line: the reasons are told once each, a refused credential before the rest that follows from it."""
     order = {"auth": 0, "unavailable": 1, "unreachable": 2}
     failed = sorted((s for s in snapshot.errors if not s.host), key=lambda s: order.get(s.error_kind or "", 3))
@@ -287,6 +294,6 @@ def _no_connection(snapshot: Snapshot) -> int:
 
 
 def _code(snapshot: Snapshot, failed: tuple[SourceStatus, ...], openstack: frozenset[SourceKind]) -> int:
-    if _is_dark(snapshot, openstack):
+    if is_dark(snapshot, openstack):
         return NO_CONNECTION
     return PARTIAL if failed else OK

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vgpu_console.config import ConfigError, DemoChoice, Settings
 from vgpu_console.fleet.collector import ALL_KINDS, Collector, FactSource
 from vgpu_console.fleet.join import Joiner
+from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceKind
@@ -16,6 +17,8 @@ from vgpu_console.rules.catalogue import load_catalogue
 from vgpu_console.sources.base import HostShell, LibvirtOpener
 
 if TYPE_CHECKING:
+    from vgpu_console.actions.cloud_world import CloudWorld
+    from vgpu_console.actions.journal import Journal
     from vgpu_console.fleet.engine import Engine
     from vgpu_console.simulator import DemoCloud
 
@@ -80,7 +83,23 @@ class Fleet:
         """A live engine on this fleet, not yet started."""
         from vgpu_console.fleet.engine import Engine
 
-        return Engine(self.collector, self.joiner, self._clock, self.close)
+        return Engine(self.collector, self.joiner, self._clock, self.close, world=self.world(), journal=self.journal())
+
+    def facts(self) -> Facts:
+        """What the sources have answered so far: what plans are made from."""
+        return self.collector.facts()
+
+    def world(self) -> CloudWorld:
+        """What plans are applied to: this cloud, behind the same wall."""
+        from vgpu_console.actions.cloud_world import CloudWorld
+
+        return CloudWorld(self.cloud, self._settings.read_only, self.cloud.spec.cloud or "")
+
+    def journal(self) -> Journal:
+        """Where changes are written down."""
+        from vgpu_console.actions.journal import Journal, default_path
+
+        return Journal(default_path(self._demo is not None), self._clock)
 
     def close(self) -> None:
         """Close the sources and what they share."""
@@ -103,9 +122,9 @@ class Fleet:
             return {}
         # of migrations only those that run: Placement looks into what an ended one still holds
         running = (m for m in nova.migrations or () if m.status in LIVE_MIGRATION_IN_PROGRESS)
-        owners = {m.uuid: m.project_id for m in running if m.project_id}
-        owners.update({s.id: s.project_id for s in nova.servers or ()})
-        return owners
+        # and a migration counts for the project of its server, not for that of whoever started it
+        owners = {s.id: s.project_id for s in nova.servers or ()}
+        return owners | {m.uuid: owners[m.server_id] for m in running if m.server_id in owners}
 
     def _deadline(self, kind: SourceKind) -> float:
         if kind == "libvirt":

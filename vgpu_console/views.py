@@ -93,7 +93,7 @@ def _get(name: str) -> Callable[[Any], Any]:
     return get
 
 
-def _col(
+def column(
     name: str,
     priority: int = 0,
     *,
@@ -101,13 +101,14 @@ def _col(
     show: Callable[[Any], str | None] | None = None,
     table: bool = True,
 ) -> Column:
+    """The column of the row's own field of that name; an empty text is unknown."""
     return Column(name, _get(name), right, show, table=table, priority=priority)
 
 
 def _number(
     name: str, priority: int = 0, show: Callable[[Any], str | None] | None = None, table: bool = True
 ) -> Column:
-    return _col(name, priority, right=True, show=show, table=table)
+    return column(name, priority, right=True, show=show, table=table)
 
 
 def _table_only(name: str, get: Callable[[Any], str | None], priority: int = 0, *, right: bool = False) -> Column:
@@ -163,6 +164,25 @@ def _limit(quota: ProjectQuota) -> str | None:
     if quota.limit == -1:
         return "unlimited"
     return NOT_APPLICABLE if quota.limit is None and quota.origin == "missing" else None
+
+
+def _default(quota: ProjectQuota) -> str | None:
+    if quota.default == -1:
+        return "unlimited"
+    return NOT_APPLICABLE if quota.default is None and quota.origin == "missing" else None
+
+
+def _limit_id(quota: ProjectQuota) -> str | None:
+    """Only a limit of the project's own has an id here."""
+    return NOT_APPLICABLE if quota.limit_id is None and quota.origin in ("default", "missing") else None
+
+
+def _free(quota: ProjectQuota) -> str | None:
+    return NOT_APPLICABLE if quota.free is None and (quota.limit == -1 or quota.origin == "missing") else None
+
+
+def _origin(quota: ProjectQuota) -> str | None:
+    return f"missing: {quota.missing_means or 'unknown'}" if quota.origin == "missing" else None
 
 
 def _progress(migration: Migration) -> str | None:
@@ -283,9 +303,9 @@ _HOSTS = View(
     "hosts",
     "hosts",
     (
-        _col("name"),
-        _col("service_state", table=False),
-        _col("service_status", table=False),
+        column("name"),
+        column("service_state", table=False),
+        column("service_status", table=False),
         _table_only("state", _host_state),
         Column("gpus", lambda h: None if h.gpus is None else len(h.gpus), right=True),
         _number("vfs_enabled", show=_host_vfs, table=False),
@@ -295,10 +315,10 @@ _HOSTS = View(
         _number("mdevs_used", table=False),
         _number("mdevs_max", table=False),
         _table_only("used/max", lambda h: _of(h.mdevs_used, h.mdevs_max), right=True),
-        _col("driver", 1),
-        _col("kernel", 3),
-        _col("libvirt", 5),
-        _col("qemu", 6),
+        column("driver", 1),
+        column("kernel", 3),
+        column("libvirt", 5),
+        column("qemu", 6),
         Column("findings", lambda h: len(h.findings), right=True),
     ),
     view_filters.hosts,
@@ -310,10 +330,10 @@ _GPUS = View(
     "gpus",
     "GPUs",
     (
-        _col("host"),
-        _col("address"),
-        _col("model"),
-        _col("mechanism", 1),
+        column("host"),
+        column("address"),
+        column("model"),
+        column("mechanism", 1),
         _number("vfs_enabled", show=_vfs, table=False),
         _number("vfs_total", show=_vfs, table=False),
         _table_only("vfs", lambda g: _vfs(g) or _of(g.vfs_enabled, g.vfs_total), right=True),
@@ -328,13 +348,13 @@ _TYPES = View(
     "types",
     "vGPU types",
     (
-        _col("host"),
-        _col("gpu"),
-        _col("type_id", 3),
-        _col("type_name"),
+        column("host"),
+        column("gpu"),
+        column("type_id", 3),
+        column("type_name"),
         _number("framebuffer_mib", 4),
         _number("max"),
-        _col("max_source", 2),
+        column("max_source", 2),
         _number("created", 1),
         _number("used"),
         _number("available"),
@@ -348,18 +368,18 @@ _MDEVS = View(
     "mdevs",
     "mediated devices",
     (
-        _col("uuid", show=_vfio_has_none("uuid")),
-        _col("host"),
-        _col("parent"),
-        _col("gpu", 5),
-        _col("type_id", 4),
-        _col("type_name", 1),
-        _col("state", 3),
-        _col("autostart", 6, show=_vfio_has_none("autostart")),
-        _col("server_id", show=_if_used("server_id"), table=False),
-        _col("server", show=_mdev_server),
-        _col("project_id", show=_if_used("project_id"), table=False),
-        _col("project", 2, show=_mdev_project),
+        column("uuid", show=_vfio_has_none("uuid")),
+        column("host"),
+        column("parent"),
+        column("gpu", 5),
+        column("type_id", 4),
+        column("type_name", 1),
+        column("state", 3),
+        column("autostart", 6, show=_vfio_has_none("autostart")),
+        column("server_id", show=_if_used("server_id"), table=False),
+        column("server", show=_mdev_server),
+        column("project_id", show=_if_used("project_id"), table=False),
+        column("project", 2, show=_mdev_project),
     ),
     view_filters.mdevs,
     EVERYTHING,
@@ -370,12 +390,12 @@ _SERVERS = View(
     "servers",
     "servers with vGPUs",
     (
-        _col("id", 1),
-        _col("name"),
-        _col("project_id", table=False),
-        _col("project", show=_project),
-        _col("host", show=_server_host),
-        _col("status"),
+        column("id", 1),
+        column("name"),
+        column("project_id", table=False),
+        column("project", show=_project),
+        column("host", show=_server_host),
+        column("status"),
         _number("vgpus"),
     ),
     view_filters.servers,
@@ -387,12 +407,18 @@ _QUOTA = View(
     "quota",
     "vGPU quotas",
     (
-        _col("project_id", table=False),
-        _col("project", show=_project),
-        _col("resource"),
+        column("project_id", table=False),
+        column("project", show=_project),
+        column("resource"),
         _number("limit", show=_limit),
-        _col("origin"),
+        column("origin", show=_origin),
         _number("used"),
+        column("limit_id", show=_limit_id, table=False),
+        _number("default", 2, show=_default),
+        _number("used_by_instances", table=False),
+        _number("used_by_migrations", table=False),
+        _number("leaked", 1),
+        _number("free", show=_free),
     ),
     view_filters.quota,
     OPENSTACK,
@@ -403,12 +429,12 @@ _MIGRATIONS = View(
     "migrations",
     "migrations",
     (
-        _col("uuid", 1),
-        _col("server_id", table=False),
+        column("uuid", 1),
+        column("server_id", table=False),
         _table_only("server", lambda m: m.server or m.server_id),
-        _col("source"),
-        _col("destination"),
-        _col("status"),
+        column("source"),
+        column("destination"),
+        column("status"),
         _number("progress", show=_progress),
         _number("downtime_ms", 2, show=_downtime),
     ),
@@ -421,16 +447,16 @@ _PROVIDERS = View(
     "providers",
     "resource providers",
     (
-        _col("uuid"),
-        _col("name", 1),
-        _col("host"),
-        _col("device", show=_show_device),
-        _col("gpu", 4, show=_show_gpu),
+        column("uuid"),
+        column("name", 1),
+        column("host"),
+        column("device", show=_show_device),
+        column("gpu", 4, show=_show_gpu),
         _number("generation", 3),
         Column("inventories", _inventories, show=_show_inventories),
         Column("used", _used, show=_show_used),
-        _col("traits", 2),
-        _col("parent_uuid", show=_show_parent, table=False),
+        column("traits", 2),
+        column("parent_uuid", show=_show_parent, table=False),
     ),
     view_filters.providers,
     _DEVICES,

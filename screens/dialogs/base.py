@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from vgpu_console.screens.dialogs.page import Page
 from vgpu_console.text import plain
 
 Result = TypeVar("Result")
@@ -37,6 +38,16 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     def inside(self) -> ComposeResult:
         """The widgets of the dialog."""
         raise NotImplementedError
+
+    def on_resize(self) -> None:
+        """Pages know how much of the screen they may take."""
+        for page in self.query(Page):
+            page.fit()
+
+    def set_footing(self, footing: str) -> None:
+        """Change the keys at the foot of the frame. ``footing`` is the console's own words."""
+        box = self.query_one("#dialog")
+        box.border_subtitle = Content(f" {footing} ") if footing else ""
 
     def action_close(self) -> None:
         """Close without a result."""

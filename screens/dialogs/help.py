@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual import events, on
@@ -22,7 +22,7 @@ _COLUMNS = (
     Column("group", "FOR", 8, priority=2),
     Column("id", "NAME IN [keys]", 17, priority=1),
 )
-_GROUPS = ("Views", "Table", "Fleet", "Console")
+_GROUPS = ("Views", "Table", "Change", "Fleet", "Console")
 
 
 class HelpDialog(Dialog[tuple[str, Any]]):
@@ -31,8 +31,9 @@ class HelpDialog(Dialog[tuple[str, Any]]):
     heading = "Keys"
     footing = "type to search · enter runs it · esc"
 
-    def __init__(self, active: Sequence[ActiveBinding]) -> None:
+    def __init__(self, active: Sequence[ActiveBinding], unavailable: Mapping[str, str] | None = None) -> None:
         super().__init__()
+        reasons = unavailable or {}
         self._actions: dict[str, tuple[str, Any]] = {}
         self._rows: list[TableRow] = []
         collected: dict[str, list[ActiveBinding]] = {}
@@ -43,10 +44,16 @@ class HelpDialog(Dialog[tuple[str, Any]]):
             first = bindings[0]
             _word, does, group = keys.describe(first.binding)
             key = keys.BY_ID.get(name)
-            dim = "muted" if not first.enabled or (key is not None and key.reason) else ""
+            why = reasons.get(name, key.reason if key is not None else "")
+            dim = "muted" if not first.enabled or why else ""
             shown = keys.key_words(",".join(b.binding.key for b in bindings))
             self._actions[name] = (first.binding.action, first.node)
-            cells = (text(shown, dim or "accent"), text(does, dim), text(group, "muted"), text(name, "muted"))
+            cells = (
+                text(shown, dim or "accent"),
+                text(f"{does}: {why}" if name in reasons else does, dim),
+                text(group, "muted"),
+                text(name, "muted"),
+            )
             self._rows.append(TableRow(name, cells, f"{shown} {does} {group} {name}"))
         self._rows.sort(key=lambda row: _GROUPS.index(row.cells[2].text))
 

@@ -54,6 +54,11 @@ def why_no_quotas(snapshot: Snapshot | None) -> str:
     return why_empty(snapshot, ("keystone", "placement"), "no project has a limit on vGPUs, and none uses any")
 
 
+def why_no_quota_findings(snapshot: Snapshot | None) -> str:
+    """Why there is no finding about limits."""
+    return why_empty(snapshot, ("keystone", "nova"), "nothing is wrong with the limits, as far as can be seen")
+
+
 def why_no_migrations(snapshot: Snapshot | None) -> str:
     """Why the migrations table is empty."""
     return why_empty(snapshot, ("nova",), "no live migration, running or ended, is known to nova")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import capacity, fleets, screen, startup
+from tests.bench import capacity, fleets, quota, screen, startup
 from tests.bench.figures import HEAD, Figure, machine
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "startup": startup.figures,
     "screen": screen.figures,
     "fleets": fleets.figures,
+    "quota": quota.figures,
     "capacity": capacity.figures,
 }
 

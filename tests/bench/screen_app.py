@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from vgpu_console.config import DemoChoice, Settings
+from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Host, PhysicalGpu, Snapshot
 from vgpu_console.runtime import read_once
 
@@ -34,11 +35,16 @@ class PacedEngine:
     def __init__(self, snapshot: Snapshot, changes: int) -> None:
         self.snapshot = snapshot
         self.paused = False
+        self.world = None
+        self.journal = None
         self._changes = changes
         self._ended = threading.Event()
 
     def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
         threading.Thread(target=self._run, args=(on_snapshot,), daemon=True).start()
+
+    def facts(self) -> Facts:
+        return Facts()
 
     def stop(self) -> None:
         self._ended.set()

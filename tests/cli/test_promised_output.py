@@ -21,7 +21,8 @@ PROMISED = {
     "types": "host gpu type_id type_name framebuffer_mib max max_source created used available",
     "mdevs": "uuid host parent gpu type_id type_name state autostart server_id server project_id project",
     "servers": "id name project_id project host status vgpus",
-    "quota": "project_id project resource limit origin used",
+    "quota": "project_id project resource limit origin used limit_id default used_by_instances used_by_migrations "
+    "leaked free",
     "migrations": "uuid server_id source destination status progress downtime_ms",
     "providers": "uuid name host device gpu generation inventories used traits parent_uuid",
 }

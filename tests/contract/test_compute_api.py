@@ -258,6 +258,8 @@ def test_a_live_migration_from_request_to_end(cloud: CloudUnderTest, server: dic
     has(listed[0], id=int, uuid=str, instance_uuid=str, status=str, migration_type=str, source_compute=str)
     has(listed[0], dest_compute=TEXT, source_node=TEXT, dest_node=TEXT, dest_host=TEXT, created_at=str)
     has(listed[0], updated_at=TEXT, project_id=str, user_id=str, old_instance_type_id=(int, NONE))
+    # of whoever started it, which is not the project that its allocation counts for
+    assert listed[0]["project_id"] == row["project_id"] == cloud.project_id("admin") != server["tenant_id"]
     assert "memory_total_bytes" not in listed[0]
     assert (listed[0]["id"], listed[0]["uuid"]) == (row["id"], row["uuid"])
 

@@ -9,7 +9,7 @@ from tests.fleet.host_builders import A100_20C, Catalogue, domain, mdev, sriov_l
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import CloudIdentity, Facts
 from vgpu_console.model.keystone import Endpoint, KeystoneFacts, Project, ProjectLimit, RegisteredLimit, Service
-from vgpu_console.model.nova import ComputeService, Hypervisor, MigrationFacts, NovaFacts, Server
+from vgpu_console.model.nova import ComputeService, Flavor, Hypervisor, MigrationFacts, NovaFacts, Server
 from vgpu_console.model.placement import Allocation, Inventory, PlacementFacts, ResourceProvider
 from vgpu_console.model.snapshot import ProjectQuota, Snapshot
 from vgpu_console.model.source import SourceStatus
@@ -137,6 +137,100 @@ def test_a_limit_registered_for_another_region_is_missing(region_id: str | None)
     assert (row.limit, row.origin) == (None, "missing")
 
 
+def limited(default: int, own: int) -> KeystoneFacts:
+    """Keystone with these numbers for the default and for ml-research."""
+    assert KEYSTONE.registered_limits is not None
+    assert KEYSTONE.project_limits is not None
+    return msgspec.structs.replace(
+        KEYSTONE,
+        registered_limits=(msgspec.structs.replace(KEYSTONE.registered_limits[0], default_limit=default),),
+        project_limits=(msgspec.structs.replace(KEYSTONE.project_limits[0], resource_limit=own),),
+    )
+
+
+def test_a_row_tells_who_holds_what_and_what_is_left() -> None:
+    row = quota(join(FACTS), "ml-research")
+    assert (row.used_by_instances, row.used_by_migrations, row.leaked, row.in_flight) == (1, 0, 0, 0)
+    assert (row.limit_id, row.default, row.free, row.missing_means) == ("l", 4, 9, None)
+
+
+@pytest.mark.parametrize(("limit", "free"), [(10, 9), (1, 0), (0, 0), (-1, None)])
+def test_what_is_free_is_never_below_nothing_and_unknown_without_an_end(limit: int, free: int | None) -> None:
+    assert quota(join(but(keystone=limited(4, limit))), "ml-research").free == free
+
+
+def test_totals_hold_the_promises_against_the_real_maximum() -> None:
+    (total,) = join(FACTS).quota_totals
+    assert (total.resource, total.promised, total.unlimited, total.unknown) == ("class:VGPU", 14, 0, 0)
+    assert (total.capacity, total.used, total.unreserved) == (2, 1, 0)
+
+
+def test_promises_within_the_maximum_leave_something_unreserved() -> None:
+    (total,) = join(but(keystone=limited(0, 1))).quota_totals
+    assert (total.promised, total.capacity, total.unreserved) == (1, 2, 1)
+
+
+def test_a_project_without_an_end_leaves_nothing_to_count() -> None:
+    (total,) = join(but(keystone=limited(4, -1))).quota_totals
+    assert (total.promised, total.unlimited, total.unreserved) == (4, 1, None)
+
+
+def test_without_the_hosts_capacity_is_unknown_and_not_placements_total() -> None:
+    (total,) = join(but(libvirt={}, ssh={})).quota_totals
+    assert (total.capacity, total.unreserved, total.promised) == (None, None, 14)
+
+
+def test_devices_that_are_gone_are_no_capacity() -> None:
+    facts = but(libvirt={"gpu-01": sriov_libvirt(enabled=0)}, ssh={"gpu-01": sriov_ssh(numvfs=0)})
+    assert join(facts).quota_totals[0].capacity is None
+
+
+@pytest.mark.parametrize(("newest", "word"), [("2.104", "unlimited"), ("2.96", "zero"), ("", "unknown")])
+def test_a_missing_limit_says_what_it_means_here(newest: str, word: str) -> None:
+    facts = but(
+        keystone=msgspec.structs.replace(KEYSTONE, registered_limits=(), project_limits=()),
+        nova=msgspec.structs.replace(NOVA, max_microversion=newest),
+    )
+    snapshot = join(facts)
+    row, (total,) = quota(snapshot, "vdi"), snapshot.quota_totals
+    assert (row.origin, row.missing_means, row.free) == ("missing", word, None)
+    assert snapshot.missing_limit.word == word
+    counted = {"unlimited": (None, 2, 0), "zero": (0, 0, 0), "unknown": (None, 0, 2)}[word]
+    assert (total.promised, total.unlimited, total.unknown) == counted
+
+
+def test_each_class_that_a_flavor_a_server_an_inventory_or_a_limit_names_has_rows() -> None:
+    assert KEYSTONE.registered_limits is not None
+    named = msgspec.structs.replace(KEYSTONE.registered_limits[0], id="r2", resource_name="class:CUSTOM_LIMITED")
+    odd = msgspec.structs.replace(ROOT, inventories=(Inventory(resource_class="CUSTOM_OFFERED", total=1),))
+    held = Server(id="s9", name="s9", project_id="p-ml", extra_specs={"resources3:CUSTOM_HELD": "1"})
+    facts = but(
+        keystone=msgspec.structs.replace(KEYSTONE, registered_limits=(*KEYSTONE.registered_limits, named)),
+        placement=msgspec.structs.replace(PLACEMENT, providers=(odd, *PLACEMENT.providers[1:])),
+        nova=msgspec.structs.replace(
+            NOVA,
+            servers=(*(NOVA.servers or ()), held),
+            flavors=(Flavor(id="f", name="f", extra_specs={"resources:CUSTOM_ASKED": "1", "resources:PCPU": "1"}),),
+        ),
+    )
+    assert sorted({q.resource for q in join(facts).quotas}) == [
+        "class:CUSTOM_ASKED",
+        "class:CUSTOM_HELD",
+        "class:CUSTOM_LIMITED",
+        "class:CUSTOM_OFFERED",
+        "class:VGPU",
+    ]
+
+
+def test_what_the_quota_was_made_of_is_made_anew_when_it_changes() -> None:
+    joiner = Joiner(Catalogue())
+    first = joiner.join(FACTS, 100.0)
+    assert joiner.join(FACTS, 101.0).quotas is first.quotas
+    changed = but(keystone=limited(4, 0))
+    assert joiner.join(changed, 102.0).quotas == join(changed).quotas
+    assert "project-over-limit" in {f.id for f in joiner.join(changed, 102.0).quota_findings}
+
+
 def test_limits_that_this_token_cannot_see_are_unknown_and_not_the_default() -> None:
     facts = but(keystone=msgspec.structs.replace(KEYSTONE, limits_complete=False, project_limits=()))
     row = quota(join(facts), "vdi")
@@ -210,7 +304,7 @@ def finding_ids(facts: Facts) -> set[str]:
 def test_over_reported_capacity_is_found_and_a_fleet_in_order_has_none() -> None:
     assert "capacity-over-reported" in finding_ids(FACTS)
     capped = msgspec.structs.replace(PLACEMENT, providers=PLACEMENT.providers[:3])
-    assert finding_ids(but(placement=capped)) == set()
+    assert finding_ids(but(placement=capped, keystone=limited(2, 1))) == set()
 
 
 def test_functions_that_are_off_are_found_with_the_providers_that_outlived_them() -> None:

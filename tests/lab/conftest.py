@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import requests
 from tests.contract.cloud_under_test import CloudUnderTest
 from tests.lab.lab import REPOSITORY, Lab
 from tests.lab.lab_fleet import LabFleet
+from tests.lab.quota_console import QuotaConsole
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +83,63 @@ def open_fleet(lab: Lab) -> Iterator[Callable[..., LabFleet]]:
 def fleet(open_fleet: Callable[..., LabFleet]) -> LabFleet:
     """A console with the administrator's credential, on the OpenStack services only."""
     return open_fleet(hosts=False)
+
+
+@pytest.fixture
+def open_console(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., QuotaConsole]]:
+    """Makes consoles that may change limits, and closes them."""
+    made: list[QuotaConsole] = []
+
+    def make(cloud: str = "lab-admin", **options: Any) -> QuotaConsole:
+        made.append(QuotaConsole(lab, tmp_path, cloud, **options))
+        return made[-1]
+
+    yield make
+    for console in made:
+        console.close()
+
+
+@pytest.fixture
+def limits_restored(sdk_system: Any) -> Iterator[None]:
+    """Registered limits and limits as they were, whatever a test does to them."""
+    identity = sdk_system.identity
+
+    def registered() -> dict[tuple[Any, ...], Any]:
+        return {(r.service_id, r.region_id, r.resource_name, r.default_limit): r for r in identity.registered_limits()}
+
+    def own() -> dict[tuple[Any, ...], Any]:
+        return {
+            (o.project_id, o.domain_id, o.service_id, o.region_id, o.resource_name, o.resource_limit): o
+            for o in identity.limits()
+        }
+
+    defaults, limits = registered(), own()
+    yield
+    wrong = {key[:3] for key in registered().keys() ^ defaults.keys()}
+    for key, limit in own().items():
+        if key not in limits or key[2:5] in wrong:
+            identity.delete_limit(limit.id)
+    for key, limit in registered().items():
+        if key not in defaults:
+            identity.delete_registered_limit(limit.id)
+    for key in defaults.keys() - registered().keys():
+        service, region, resource, value = key
+        identity.create_registered_limit(
+            service_id=service, region_id=region, resource_name=resource, default_limit=value
+        )
+    for key in limits.keys() - own().keys():
+        names = ("project_id", "domain_id", "service_id", "region_id", "resource_name", "resource_limit")
+        values = {name: value for name, value in zip(names, key, strict=True) if value is not None}
+        identity.create_limit(**values)
+
+
+@pytest.fixture
+def quota_options(lab: Lab) -> Iterator[Callable[..., None]]:
+    """Turns [quota] of nova.conf and of Nova; back as it was afterwards."""
+    before = lab.control("/quota")
+    yield lambda **values: lab.control("/quota", values)
+    strategy, listed = "unified_limits_resource_strategy", "unified_limits_resource_list"
+    lab.control("/quota", {"driver": before["driver"], strategy: before[strategy], listed: before[listed]})
 
 
 def _answers(lab: Lab) -> bool:

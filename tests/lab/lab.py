@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+VENV = Path(os.environ.get("LAB_VENV") or REPOSITORY / ".lab" / "venv")
 COMMAND = REPOSITORY / "tests" / "lab" / "cloud" / "lab"
 SRIOV_TYPE = "nvidia-471"
 PLAIN_TYPE = "nvidia-232"
@@ -39,6 +40,25 @@ class Lab:
     def down(self) -> None:
         """End its processes."""
         self._run("down")
+
+    def stop(self, service: str) -> None:
+        """End keystone or placement, as if its machine had died."""
+        self._run("stop", service)
+
+    def start(self, service: str) -> None:
+        """Start it again, with what it had."""
+        self._run("start", service)
+
+    def nova_manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Nova's own command, on the lab's databases and with its nova.conf; never raises."""
+        command = [
+            str(VENV / "bin" / "nova-manage"),
+            "--config-file",
+            str(self.home / "nova" / "nova.conf"),
+            *arguments,
+        ]
+        environment = {**os.environ, "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1", "PYTHONWARNINGS": "ignore"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
     def _run(self, *arguments: str) -> None:
         environment = {**os.environ, "LAB_HOME": str(self.home)}

@@ -11,6 +11,7 @@ from tests.lab.lab import Lab
 from vgpu_console.fleet.collector import ALL_KINDS, OPENSTACK, Collector, FactSource
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import Facts
+from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.sources.base import LibvirtOpener
@@ -21,9 +22,9 @@ from vgpu_console.sources.placement import PlacementSource
 from vgpu_console.sources.ssh_host import SshHostSource
 
 
-def connection_to(cloud: str = "lab-admin", timeout_s: float = 20.0) -> CloudConnection:
+def connection_to(cloud: str = "lab-admin", timeout_s: float = 20.0, *, read_only: bool = True) -> CloudConnection:
     """The console's connection with one of the lab's credentials, by its name in clouds.yaml."""
-    return CloudConnection(CloudSpec(cloud=cloud), read_only=True, timeout_s=timeout_s)
+    return CloudConnection(CloudSpec(cloud=cloud), read_only=read_only, timeout_s=timeout_s)
 
 
 class LabFleet:
@@ -35,6 +36,7 @@ class LabFleet:
         cloud: str = "lab-admin",
         *,
         hosts: bool = True,
+        read_only: bool = True,
         timeout_s: float = 20.0,
         opener: LibvirtOpener | None = None,
         uri: Callable[[str], str] | None = None,
@@ -45,7 +47,7 @@ class LabFleet:
         self._opener = opener or self.libvirt
         self._uri = uri or (lambda host: f"qemu+lab://{host}/system")
         self.nudged: list[str] = []
-        self.cloud = connection_to(cloud, timeout_s)
+        self.cloud = connection_to(cloud, timeout_s, read_only=read_only)
         self.nova = NovaSource(self.cloud)
         self.keystone = KeystoneSource(self.cloud)
         self.placement = PlacementSource(self.cloud, self._projects)
@@ -94,8 +96,9 @@ class LabFleet:
         nova = self.collector.facts().nova
         if nova is None:
             return {}
-        owners = {m.uuid: m.project_id for m in nova.migrations or () if m.project_id}
-        return owners | {s.id: s.project_id for s in nova.servers or ()}
+        running = (m for m in nova.migrations or () if m.status in LIVE_MIGRATION_IN_PROGRESS)
+        owners = {s.id: s.project_id for s in nova.servers or ()}
+        return owners | {m.uuid: owners[m.server_id] for m in running if m.server_id in owners}
 
     def _host_sources(self, host: str, nudge: Callable[[], None]) -> Iterable[FactSource]:
         if not self._hosts:

@@ -7,15 +7,20 @@ from typing import Any
 
 import msgspec
 
-from vgpu_console.model.facts import CloudIdentity
+from vgpu_console.actions.journal import Journal
+from vgpu_console.actions.runner import World
+from vgpu_console.model.facts import CloudIdentity, Facts
+from vgpu_console.model.placement import Allocation
 from vgpu_console.model.snapshot import (
     Finding,
     Host,
     MediatedDevice,
     Migration,
+    MissingMeaning,
     PhysicalGpu,
     ProjectQuota,
     Provider,
+    QuotaTotals,
     Snapshot,
     TypeCapacity,
     VgpuServer,
@@ -255,8 +260,8 @@ def fleet(**changes: Any) -> Snapshot:
         for i, m in enumerate(mdevs)
     )
     quotas = (
-        quota("a1", "ml-research", 10, "project", 8),
-        quota("b2", "vdi", 6, "project", 6),
+        quota("a1", "ml-research", 10, "project", 8, moving=2),
+        quota("b2", "vdi", 6, "project", 6, leaked=1),
         quota("c3", "render", 4, "default", 2),
         quota("d4", "students", None, "missing", 1),
     )
@@ -313,18 +318,32 @@ def fleet(**changes: Any) -> Snapshot:
         mdevs=mdevs,
         servers=servers,
         quotas=quotas,
+        quota_totals=TOTALS,
+        quota_findings=QUOTA_FINDINGS,
+        missing_limit=MissingMeaning(
+            "unlimited", "Nova speaks 2.100: since 31 (2025.1) only 'servers' must be registered"
+        ),
         migrations=migrations,
         providers=(
             Provider(
-                uuid="5e0c0000-0000-4000-8000-000000000001", name="gpu-01_pci_0000_41_00_4", host="gpu-01", generation=7
+                uuid="5e0c0000-0000-4000-8000-000000000001",
+                name="gpu-01_pci_0000_41_00_4",
+                host="gpu-01",
+                generation=7,
+                allocations=(
+                    *(Allocation(one.id, {"VGPU": 1}) for one in servers),
+                    *(Allocation(one.uuid, {"VGPU": 1}) for one in migrations if one.running),
+                ),
             ),
         ),
     )
     return msgspec.structs.replace(whole, **changes)
 
 
-def quota(project_id: str, project: str, limit: int | None, origin: str, used: int | None) -> ProjectQuota:
-    """A project's quota of VGPU."""
+def quota(
+    project_id: str, project: str, limit: int | None, origin: str, used: int | None, *, moving: int = 0, leaked: int = 0
+) -> ProjectQuota:
+    """A project's quota of VGPU; what is used beside ``moving`` and ``leaked`` is held by servers."""
     return ProjectQuota(
         project_id=project_id * 16,
         project=project,
@@ -332,8 +351,45 @@ def quota(project_id: str, project: str, limit: int | None, origin: str, used: i
         limit=limit,
         origin=origin,  # type: ignore[arg-type]
         used=used,
+        limit_id=f"{project_id}-limit" if origin == "project" else None,
         default=4 if origin != "missing" else None,
+        used_by_instances=None if used is None else used - moving - leaked,
+        used_by_migrations=None if used is None else moving,
+        leaked=None if used is None else leaked,
+        in_flight=None if used is None else moving,
+        free=None if limit is None or used is None or limit < 0 else max(0, limit - used),
+        missing_means="unlimited" if origin == "missing" else None,
     )
+
+
+TOTALS = (
+    QuotaTotals(resource="class:VGPU", promised=34, unlimited=1, unknown=0, capacity=26, used=17, unreserved=None),
+)
+
+QUOTA_FINDINGS = (
+    Finding(
+        id="limit-not-registered",
+        severity="fail",
+        object="limit class:CUSTOM_L40S_12Q",
+        message="2 flavors ask for it and no registered limit is there: on this Nova that means no limit at all",
+        command="openstack registered limit create --service 5e1 --default-limit 4 class:CUSTOM_L40S_12Q",
+    ),
+    Finding(
+        id="project-over-limit",
+        severity="warn",
+        object="project vdi",
+        message="uses 6 of 6 class:VGPU, one of them leaked",
+        command="openstack limit set --resource-limit 7 b2-limit",
+        key="l",
+    ),
+    Finding(
+        id="unified-limits-unknown",
+        severity="info",
+        object="nova",
+        message="whether Nova enforces unified limits is not known: no nova.conf could be read",
+        command=r"grep -A 20 '^\[quota\]' /etc/nova/nova.conf",
+    ),
+)
 
 
 def all_down() -> Snapshot:
@@ -352,10 +408,12 @@ def all_down() -> Snapshot:
 class StillEngine:
     """An engine that shows what it is given: at the start, and with each ``deliver``."""
 
-    def __init__(self, *snapshots: Snapshot) -> None:
+    def __init__(self, *snapshots: Snapshot, world: World | None = None, journal: Journal | None = None) -> None:
         self._at_start = snapshots
         self._receive: Callable[[Snapshot], None] = lambda snapshot: None
         self.paused = False
+        self.world = world
+        self.journal = journal
         self.calls: list[str] = []
 
     def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
@@ -363,6 +421,10 @@ class StillEngine:
         self._receive = on_snapshot
         for snapshot in self._at_start:
             on_snapshot(snapshot)
+
+    def facts(self) -> Facts:
+        """Nothing: what is shown was built by hand."""
+        return Facts()
 
     def deliver(self, snapshot: Snapshot) -> None:
         """A new snapshot."""

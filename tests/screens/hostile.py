@@ -64,7 +64,7 @@ _NAMED = frozenset(
         *("server", "project", "type_name", "active_type_name", "model", "driver", "kernel", "os_name", "libvirt"),
         *("qemu", "zone", "message", "disabled_reason", "error", "flavor", "domain", "status", "task_state", "source"),
         *("destination", "resource", "cloud", "region", "user", "scope", "limits_scope"),
-        *("created", "created_at", "updated_at"),
+        *("created", "created_at", "updated_at", "object", "command", "why"),
     }
 )
 

@@ -476,16 +476,6 @@ def test_a_window_that_is_too_small_says_so(size: tuple[int, int], small: bool) 
     drive(console(), test, size=size)
 
 
-def test_enter_on_a_project_shows_its_servers() -> None:
-    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        await press(pilot, "3", "down", "enter")
-        assert view(app).view == "servers"
-        projects = {row.cells[1].text for row in pane(app).table.rows}
-        assert projects == {"vdi"}
-
-    drive(console(), test)
-
-
 def test_an_unchanged_snapshot_leaves_the_rows_alone() -> None:
     engine = fleets.StillEngine(fleets.fleet())
     calls: list[int] = []

@@ -9,7 +9,7 @@ import pytest
 
 from tests.screens import fleets
 from tests.screens.fleets import NOW
-from vgpu_console.model.snapshot import Host, Migration, ProjectQuota, Snapshot
+from vgpu_console.model.snapshot import Host, Migration, Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.screens.render import devices, empty, facts, hosts, migrations, quota, servers, words
 
@@ -115,14 +115,14 @@ def test_gpu_type(changes: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("limit", "origin", "used", "use", "free", "where"),
     [
-        (10, "project", 8, "██████████░░  8 / 10", "2", "project"),
-        (6, "project", 6, "████████████  6 / 6", "0", "project  full"),
-        (4, "default", 5, "████████████  5 / 4 !", "-1", "default  1 above"),
-        (0, "default", 0, "░░░░░░░░░░░░  0 / 0", "0", "default"),
+        (10, "project", 8, "██████░░  8 / 10", "2", "project"),
+        (6, "project", 6, "████████  6 / 6", "full", "project"),
+        (4, "default", 5, "████████  5 / 4 !", "-1", "default"),
+        (0, "default", 0, "░░░░░░░░  0 / 0", "0", "default"),
         (-1, "project", 7, "7 / ∞", "∞", "project"),
-        (None, "missing", 1, "1 / –", "?", "missing  no registered limit"),
+        (None, "missing", 1, "1 / –", "∞", "missing → ∞"),
         (None, "unknown", None, "? / ?", "?", "? not visible"),
-        (4, "default", None, "············  ? / 4", "?", "default"),
+        (4, "default", None, "········  ? / 4", "?", "default"),
     ],
 )
 def test_quota_row(limit: int | None, origin: str, used: int | None, use: str, free: str, where: str) -> None:
@@ -131,15 +131,87 @@ def test_quota_row(limit: int | None, origin: str, used: int | None, use: str, f
     assert (said["used"], said["free"], said["origin"]) == (use, free, where)
 
 
-def _promised(*quotas: ProjectQuota) -> str:
-    return "".join(text for text, _ in quota.promised(fleets.fleet(quotas=quotas)))
+@pytest.mark.parametrize(
+    ("word", "said", "free", "panel"),
+    [
+        ("unlimited", "missing → ∞", "∞", "missing → unlimited"),
+        ("zero", "missing → 0", "0", "missing → nothing"),
+        ("unknown", "missing → ?", "?", "missing → ?"),
+        (None, "missing → ?", "?", "missing → ?"),
+    ],
+)
+def test_a_missing_limit_says_what_that_means_here(word: Any, said: str, free: str, panel: str) -> None:
+    missing = change(fleets.quota("a1", "ml", None, "missing", 1), missing_means=word)
+    cells = {c.key: cell.text for c, cell in zip(quota.COLUMNS, quota.quota_row(missing).cells, strict=True)}
+    assert (cells["origin"], cells["free"]) == (said, free)
+    assert quota.panel_row(missing).cells[2].text == panel
 
 
-def test_promised_against_the_real_maximum() -> None:
-    assert _promised(fleets.quota("a", "a", 34, "project", 1)) == "promised 34 of 26 real: 131 %"
-    assert _promised(fleets.quota("a", "a", -1, "project", 1)) == "promised: unlimited"
-    assert _promised(fleets.quota("a", "a", None, "missing", 1)) == ""
-    assert _promised() == ""
+@pytest.mark.parametrize(
+    ("used", "instances", "migrations", "leaked", "said"),
+    [
+        (0, 0, 0, 0, "–"),
+        (3, 3, 0, 0, "3"),
+        (4, 2, 2, 0, "2 +2 moving"),
+        (4, 3, 0, 1, "3 +1 leaked"),
+        (4, 3, 0, None, "3 ? leaked"),
+        (4, None, None, None, "?"),
+        (0, None, None, None, "–"),
+    ],
+)
+def test_who_holds_what_is_used(used: int, instances: Any, migrations: Any, leaked: Any, said: str) -> None:
+    row = change(
+        fleets.quota("a1", "ml", 4, "project", used),
+        used_by_instances=instances,
+        used_by_migrations=migrations,
+        leaked=leaked,
+    )
+    assert quota.held(row).text == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unlimited": 0}, "promised 34 of 26 real: 131 %"),
+        ({}, "promised 34 of 26 real: 131 %, 1 without a limit"),
+        ({"capacity": None, "unlimited": 0}, "promised 34 of ? real"),
+        ({"promised": None}, "26 real, 1 without a limit"),
+        ({"unlimited": 0, "unknown": 2}, "promised 34 of 26 real: 131 %, 2 not known"),
+        ({"capacity": 0, "unlimited": 0}, "promised 34 of 0 real"),
+    ],
+)
+def test_promised_against_the_real_maximum(changes: dict[str, Any], said: str) -> None:
+    assert "".join(text for text, _ in quota.promised(change(fleets.TOTALS[0], **changes))) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "promised 34 + 1 unlimited of 26 real"),
+        ({"promised": None, "capacity": None, "unlimited": 3}, "promised 3 unlimited of ? real"),
+        ({"unlimited": 0}, "promised 34 of 26 real: 131 %"),
+    ],
+)
+def test_promised_in_few_words(changes: dict[str, Any], said: str) -> None:
+    assert "".join(text for text, _ in quota.promised_briefly(change(fleets.TOTALS[0], **changes))) == said
+
+
+def test_nothing_is_promised_where_no_totals_are_known() -> None:
+    assert quota.promised(None) == ()
+    assert quota.totals_of(None, "class:VGPU") is None
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        ("class:VGPU", "VGPU"),
+        ("class:CUSTOM_L40S_12Q", "L40S_12Q"),
+        ("class:CUSTOM_VGPU", "CUSTOM_VGPU"),
+        ("servers", "servers"),
+    ],
+)
+def test_a_resource_is_short_but_never_mistaken_for_another(resource: str, said: str) -> None:
+    assert quota.resource_word(resource) == said
 
 
 @pytest.mark.parametrize(

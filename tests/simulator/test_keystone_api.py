@@ -81,6 +81,20 @@ def test_a_member_lists_nothing_of_the_cloud_but_a_system_reader_does(cloud: Dem
     assert Api(cloud, user="auditor", system=True).call("GET", "identity", path).status_code == 200
 
 
+def test_roles_on_the_system_are_listed_with_names_on_request(cloud: DemoCloud) -> None:
+    auditor = Api(cloud, user="auditor", system=True)
+    rows = auditor.get("identity", "/role_assignments?scope.system=all&include_names=true")["role_assignments"]
+    assert {(r["user"]["name"], r["user"]["domain"]["name"], r["role"]["name"]) for r in rows} == {
+        ("admin", "Default", "admin"),
+        ("nova", "Default", "reader"),
+        ("auditor", "Default", "reader"),
+    }
+    assert all(r["scope"] == {"system": {"all": True}} for r in rows)
+    plain = auditor.get("identity", "/role_assignments")["role_assignments"]
+    assert {"project", "system"} == {next(iter(r["scope"])) for r in plain}
+    assert all(set(r["user"]) == {"id"} for r in plain)
+
+
 def test_a_default_that_projects_override_cannot_be_changed_or_deleted(admin: Api) -> None:
     limit = vgpu(admin, "class:VGPU")
     change = {"registered_limit": {"default_limit": 8}}

@@ -99,8 +99,12 @@ class TestTokens:
         identity = connection.identity()
         assert (identity.cloud, identity.user, identity.scope) == ("canned", "alice", "admin (project)")
         assert (identity.region, identity.read_only, identity.limits_scope) == ("RegionOne", True, "")
+        assert (identity.roles, identity.limits_roles) == (("admin",), ("admin",))
+        cloud.roles = ["reader", "manager"]
         connection.limits_view()
-        assert connection.identity().limits_scope == "system all"
+        again = connection.identity()
+        assert again.limits_scope == "system all"
+        assert (again.roles, again.limits_roles) == (("admin",), ("manager", "reader"))
 
 
 class TestMicroversions:

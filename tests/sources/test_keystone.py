@@ -51,6 +51,12 @@ class CannedKeystone(CannedCloud):
                  "default_limit": -1},
             ],
             "limits": [limit(1, "p-ml")],
+            "role_assignments": [
+                {"role": {"id": "r", "name": "reader"}, "scope": {"system": {"all": True}},
+                 "user": {"id": "u", "name": "nova", "domain": {"id": "default", "name": "Default"}}},
+                {"role": {"id": "a", "name": "admin"}, "scope": {"system": {"all": True}},
+                 "group": {"id": "g", "name": "operators", "domain": {"id": "default", "name": "Default"}}},
+            ],
         }  # fmt: skip
         for key in self.lists:
             self.get(f"{V}/{key}", self._list)
@@ -80,6 +86,10 @@ def test_a_first_read_tells_everything(cloud: CannedKeystone) -> None:
     assert [(r.region_id, r.default_limit) for r in facts.registered_limits or ()] == [(None, -1)]
     assert [(x.project_id, x.resource_limit) for x in facts.project_limits or ()] == [("p-ml", 4)]
     assert (facts.enforcement_model, facts.limits_scope, facts.limits_complete) == ("flat", "system", True)
+    assert [(r.user, r.group, r.domain, r.role) for r in facts.system_roles or ()] == [
+        ("nova", "", "Default", "reader"),
+        ("", "operators", "Default", "admin"),
+    ]
     assert source.notes == ()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sources.canned_cloud import Asked, CannedCloud, Reply
-from vgpu_console.model.placement import PlacementFacts, ResourceProvider
+from vgpu_console.model.placement import PlacementFacts, RequestGroup, ResourceProvider
 from vgpu_console.simulator import open_demo
 from vgpu_console.sources import placement_details
 from vgpu_console.sources.base import SourceError
@@ -328,8 +328,27 @@ class TestARefresh:
 
     def test_novas_silence_proves_nothing(self, reader: Reader) -> None:
         reader.known.clear()
-        reader.fetch()
+        facts = reader.fetch()
         assert reader.asked == ["/resource_providers"]
+        assert facts.strangers == {}
+
+    def test_a_consumer_is_a_stranger_when_nova_did_not_know_it_twice(self, reader: Reader) -> None:
+        reader.cloud.boot("s3", "p3", "h0-vf1")  # Placement learns of a new server before Nova's list is read again
+        assert reader.fetch().strangers == {}
+        again = reader.fetch()
+        assert again.strangers == {"s3": "p3"}
+        assert reader.fetch().strangers is again.strangers
+        reader.known["s3"] = "p3"
+        assert reader.fetch().strangers == {}
+
+    def test_one_that_was_there_at_the_first_reading_is_a_stranger_at_once(self, cloud: CannedPlacement) -> None:
+        cloud.boot("s1", "p1", "h0-vf0")
+        cloud.boot("who", "p9", "h0-vf1")
+        reader = Reader(cloud)
+        reader.known = {"s1": "p1"}
+        assert reader.fetch().strangers == {"who": "p9"}
+        cloud.delete("who")  # by an operator: no generation moves, the next sweep sees it
+        assert [bool(reader.fetch().strangers) for _ in range(placement_details.SWEEP_EVERY)][-1] is False
 
     @pytest.mark.parametrize("large", [False, True])
     def test_a_sweep_finds_what_nobody_told(self, reader: Reader, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,3 +453,60 @@ class TestBadAnswers:
         except SourceError as exc:
             said = str(exc)
         assert said.isprintable()
+
+
+class TestCandidates:
+    GROUPS = (
+        RequestGroup(resources={"VCPU": 2, "MEMORY_MB": 1024}),
+        RequestGroup(suffix="1", resources={"VGPU": 1}, required=("CUSTOM_A",), forbidden=("CUSTOM_B", "CUSTOM_C")),
+    )
+
+    def test_are_asked_for_by_groups(self, cloud: CannedPlacement) -> None:
+        asked: list[Asked] = []
+
+        def answer(request: Asked) -> Reply:
+            asked.append(request)
+            return Reply(200, {"allocation_requests": [], "provider_summaries": {}})
+
+        cloud.get(f"{V}/allocation_candidates", answer)
+        PlacementSource(cloud.connection(), dict).candidates(self.GROUPS, policy="isolate", in_tree="h0")
+        assert asked[0].query == {
+            "limit": ["1000"],
+            "group_policy": ["isolate"],
+            "resources": ["MEMORY_MB:1024,VCPU:2"],
+            "in_tree": ["h0"],
+            "resources1": ["VGPU:1"],
+            "required1": ["CUSTOM_A,!CUSTOM_B,!CUSTOM_C"],
+            "in_tree1": ["h0"],
+        }
+
+    def test_tell_what_is_left_of_each_provider(self, cloud: CannedPlacement) -> None:
+        summaries = {
+            "h0": {"resources": {"MEMORY_MB": {"capacity": 8, "used": 3}}, "root_provider_uuid": "h0"},
+            "h0-vf0": {"resources": {"VGPU": {"capacity": 1, "used": 2}, "ODD": {}}, "root_provider_uuid": "h0"},
+            "no/id": {"resources": {}},
+        }
+        requests = [{"allocations": {"h0": {"resources": {"MEMORY_MB": 1}}, "h0-vf0": {"resources": {"VGPU": 1}}}}, 7]
+        body = {"allocation_requests": requests, "provider_summaries": summaries}
+        cloud.get(f"{V}/allocation_candidates", Reply(200, body))
+        found = PlacementSource(cloud.connection(), dict).candidates(self.GROUPS)
+        assert [c.allocations for c in found.candidates] == [{"h0": {"MEMORY_MB": 1}, "h0-vf0": {"VGPU": 1}}]
+        assert found.free == {"h0": {"MEMORY_MB": 5}, "h0-vf0": {"VGPU": 0}}
+        assert found.roots == {"h0": "h0", "h0-vf0": "h0"}
+        assert not found.cut
+
+    def test_as_many_as_were_asked_for_may_not_be_all(
+        self, cloud: CannedPlacement, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vgpu_console.sources.placement.CANDIDATES_AT_MOST", 1)
+        body = {"allocation_requests": [{"allocations": {"h0": {"resources": {"VCPU": 1}}}}], "provider_summaries": {}}
+        cloud.get(f"{V}/allocation_candidates", Reply(200, body))
+        assert PlacementSource(cloud.connection(), dict).candidates(self.GROUPS).cut
+
+    def test_the_demo_cloud_answers_for_a_flavor_of_its_own(self) -> None:
+        demo = open_demo(1)
+        connection = CloudConnection(demo.spec(), read_only=True, http=demo.http())
+        found = PlacementSource(connection, dict).candidates((RequestGroup(resources={"VGPU": 1, "VCPU": 1}),))
+        assert found.candidates
+        assert all(sum(r.get("VGPU", 0) for r in c.allocations.values()) == 1 for c in found.candidates)
+        assert set(found.roots.values()) == {next(u for u, root in found.roots.items() if u == root)}

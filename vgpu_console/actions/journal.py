@@ -42,6 +42,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     observed: dict[str, Any] | None = None
 
 
+def default_path(demo: bool) -> Path:
+    """``journal.jsonl`` in the state folder (XDG_STATE_HOME is honoured); what is done to a demo is kept apart."""
+    import platformdirs
+
+    return platformdirs.user_state_path("vgpu-console") / ("journal-demo.jsonl" if demo else "journal.jsonl")
+
+
 class JournalError(Exception):
     """The journal cannot be written: nothing may be changed then."""
 

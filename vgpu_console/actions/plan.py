@@ -23,11 +23,16 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What the plan is about: ``id`` is what calls use, ``name`` is for eyes."""
+    """What the plan is about: ``id`` is what calls use, ``name`` is for eyes.
+
+    ``key`` is what a re-read finds it by where one id does not, e.g. a limit that does not exist yet: its project,
+    resource, service and region.
+    """
 
     kind: str  # "project limit", "registered limit"
     id: str
     name: str
+    key: dict[str, str | None] = {}
 
 
 class HttpStep(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
@@ -82,6 +87,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def sealed(plan: Plan) -> Plan:
     """The plan with its hash: of what it was based on and what it would do, not of words or ages."""
-    basis = (plan.action, plan.target.id, plan.before, plan.after, plan.steps)
+    basis = (plan.action, plan.target.id, plan.target.key, plan.before, plan.after, plan.steps)
     encoded = msgspec.json.encode(basis, order="deterministic")
     return msgspec.structs.replace(plan, hash=hashlib.sha256(encoded).hexdigest()[:16])

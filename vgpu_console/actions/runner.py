@@ -85,10 +85,13 @@ def apply(
     try:
         now = world.observe(plan)
     except SourceError as error:
-        return Outcome(plan=plan, result="refused", message=f"cannot be re-checked: {error}")
+        message = f"cannot be re-checked, nothing was sent: {error}"
+        note = _not_begun(journal, plan, world, accepted, "refused", message, None)
+        return Outcome(plan=plan, result="refused", message=message + note)
     if now != plan.before:
         message = f"changed since it was planned: {_difference(plan.before, now)}"
-        return Outcome(plan=plan, result="moved", message=message, observed=now)
+        note = _not_begun(journal, plan, world, accepted, "moved", message, now)
+        return Outcome(plan=plan, result="moved", message=message + note, observed=now)
     try:
         run = journal.begin(plan, cloud=world.name, overrides=tuple(sorted(accepted)))
     except JournalError as error:
@@ -159,6 +162,24 @@ def _judged(plan: Plan, taken: int, failure: str, observed: dict[str, Any] | Non
     if observed != plan.after:
         return "unverified", f"all {total} steps were taken, but this was read back: {_shown(observed)}"
     return "done", "applied and read back"
+
+
+def _not_begun(
+    journal: Journal,
+    plan: Plan,
+    world: World,
+    accepted: frozenset[str],
+    result: Result,
+    message: str,
+    observed: dict[str, Any] | None,
+) -> str:
+    """Journal a plan that was confirmed and then not taken, with the reason: its steps have no line."""
+    try:
+        run = journal.begin(plan, cloud=world.name, overrides=tuple(sorted(accepted)))
+        journal.end(run, result, message, observed)
+    except JournalError as error:
+        return f" ({error})"
+    return ""
 
 
 def _end(journal: Journal, run: str, result: Result, message: str, observed: dict[str, Any] | None) -> str:

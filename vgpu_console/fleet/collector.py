@@ -233,10 +233,7 @@ class Collector:
         with self._lock:
             idle = [s.source for s in self._slots.values() if not s.queued]
         for source in idle:
-            try:
-                source.close()
-            except Exception as error:  # a library's close may fail on a dead connection: there is nothing to save
-                LOG.debug("closing %s: %s", source.kind, type(error).__name__)
+            _close(source)
         self._cloud_pool.close()
         self._host_pool.close()
 
@@ -268,7 +265,8 @@ class Collector:
                 slot = self._slots.pop(key)
                 slot.gone = True
                 if not slot.queued:
-                    slot.source.close()
+                    # never under the lock: closing may wait for a callback, and callbacks wait for the lock
+                    self._pool(slot).submit(partial(_close, slot.source))
 
     def _held(self, slot: _Slot) -> bool:
         """Placement's first reading waits for Nova's: it reads usages of the projects that Nova's servers belong to."""
@@ -310,7 +308,7 @@ class Collector:
                 self._succeed(slot, facts, self._clock(), began)
                 self._end(slot)
         if slot.gone:
-            slot.source.close()
+            _close(slot.source)
 
     def _pool(self, slot: _Slot) -> Pool:
         return self._cloud_pool if slot.source.kind in OPENSTACK else self._host_pool
@@ -386,3 +384,10 @@ class Collector:
         )
         self._version += 1
         self._lock.notify_all()
+
+
+def _close(source: FactSource) -> None:
+    try:
+        source.close()
+    except Exception as error:  # a library's close may fail on a dead connection: there is nothing to save
+        LOG.debug("closing %s: %s", source.kind, type(error).__name__)

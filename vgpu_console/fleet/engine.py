@@ -6,10 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from vgpu_console.fleet.collector import Collector
 from vgpu_console.fleet.join import Joiner
+from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from vgpu_console.actions.journal import Journal
+    from vgpu_console.actions.runner import World
 
 LOG = logging.getLogger("vgpu_console.engine")
 
@@ -18,7 +24,11 @@ GATHER_S = 0.1
 
 
 class Engine:
-    """Produces snapshots until it is stopped. ``on_snapshot`` is called from the engine's own thread."""
+    """Produces snapshots until it is stopped. ``on_snapshot`` is called from the engine's own thread.
+
+    ``world`` is what plans are applied to and ``journal`` where that is written down; both block, and an engine that
+    only watches has neither.
+    """
 
     def __init__(
         self,
@@ -26,16 +36,25 @@ class Engine:
         joiner: Joiner,
         clock: Callable[[], float] = time.time,
         close: Callable[[], None] | None = None,
+        *,
+        world: World | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._collector = collector
         self._joiner = joiner
         self._clock = clock
         self._close = close or collector.close
+        self.world = world
+        self.journal = journal
         self._on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None
         self._stopping = threading.Event()
         self._paused = threading.Event()
         self._thread: threading.Thread | None = None
         self.snapshot = Snapshot(taken_at=clock())
+
+    def facts(self) -> Facts:
+        """What the sources have answered so far; newer than the snapshot at most by what is being joined."""
+        return self._collector.facts()
 
     @property
     def paused(self) -> bool:

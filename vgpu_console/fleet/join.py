@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from vgpu_console.fleet.devices import HostDevices, TypeCatalogue, host_devices
-from vgpu_console.fleet.quotas import project_quotas
+from vgpu_console.fleet.quotas import QuotaJoin
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.host_facts import LibvirtFacts, SshFacts
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS, ComputeService, Hypervisor, MigrationFacts, Server
@@ -46,6 +46,7 @@ class Joiner:
 
     def __init__(self, catalogue: TypeCatalogue) -> None:
         self._catalogue = catalogue
+        self._quotas = QuotaJoin()
         self._devices: dict[str, tuple[LibvirtFacts | None, SshFacts | None, HostDevices]] = {}
         self._providers: dict[str, tuple[ResourceProvider, str, str | None, Provider]] = {}
         self._gpus: dict[str, tuple[HostDevices, tuple[Provider, ...], tuple[PhysicalGpu, ...] | None]] = {}
@@ -106,11 +107,10 @@ class Joiner:
             hosts=tuple(sorted(hosts, key=lambda h: h.name)),
             mdevs=tuple(mdevs),
             servers=servers,
-            quotas=project_quotas(keystone, placement, classes, facts.identity.region),
             migrations=_migrations(running, names, {s.id for s in servers}, nova is not None),
             providers=providers,
         )
-        return _with_findings(snapshot)
+        return _with_findings(self._quotas.add_to(snapshot, facts, classes))
 
     def _host_devices(self, host: str, libvirt: LibvirtFacts | None, ssh: SshFacts | None) -> HostDevices:
         kept = self._devices.get(host)
@@ -347,7 +347,7 @@ def _migrations(
     out = []
     for row in rows:
         server = names.servers.get(row.server_id)
-        project_id = row.project_id or (server.project_id if server else None)
+        project_id = server.project_id if server else None  # the record's own is of whoever started it
         out.append(
             Migration(
                 uuid=row.uuid,

@@ -20,6 +20,8 @@ class CloudIdentity(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""  # "admin (project)", "system all"
     limits_scope: str = ""  # the second scope, where one is used for limits
     read_only: bool = True
+    roles: tuple[str, ...] = ()  # role names in the token, as Keystone writes them
+    limits_roles: tuple[str, ...] = ()  # those of the token that limits are read and written with
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,15 @@ class ProjectLimit(msgspec.Struct, frozen=True, kw_only=True):
     resource_limit: int
 
 
+class SystemRole(msgspec.Struct, frozen=True, kw_only=True):
+    """A role that a user or a group has on the system: a row of ``GET /role_assignments?scope.system=all``."""
+
+    role: str
+    user: str = ""  # the name; empty for a group's, and for a user who is gone
+    group: str = ""
+    domain: str = ""  # the name of the user's or group's domain
+
+
 class KeystoneFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of Keystone. ``None`` fields could not be read with this credential."""
 
@@ -73,3 +82,4 @@ class KeystoneFacts(msgspec.Struct, frozen=True, kw_only=True):
     limits_complete: bool | None = None  # False: only the own project's limits are visible with this token
     enforcement_model: str | None = None
     limits_scope: str = ""  # "system" or "project": the scope of the token that read the limits
+    system_roles: tuple[SystemRole, ...] | None = None  # who has which role on the system

@@ -70,7 +70,7 @@ class MigrationFacts(msgspec.Struct, frozen=True, kw_only=True):
     migration_type: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
-    project_id: str | None = None
+    project_id: str | None = None  # of whoever started it, mostly an administrator's: not of the server
     memory_total_bytes: int | None = None
     memory_processed_bytes: int | None = None
     memory_remaining_bytes: int | None = None

@@ -40,9 +40,38 @@ class ResourceProvider(msgspec.Struct, frozen=True, kw_only=True):
     traits: tuple[str, ...] | None = None
 
 
+class RequestGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of ``resources…`` that one provider must give where it is numbered, and the tree as a whole otherwise."""
+
+    suffix: str = ""
+    resources: dict[str, int] = {}
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One way to place a request: provider uuid -> resource class -> amount."""
+
+    allocations: dict[str, dict[str, int]]
+
+
+class Candidates(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of ``GET /allocation_candidates``. ``free``: provider uuid -> class -> what is left of it now."""
+
+    candidates: tuple[Candidate, ...] = ()
+    free: dict[str, dict[str, int]] = {}
+    roots: dict[str, str] = {}  # provider uuid -> root uuid
+    cut: bool = False  # as many as were asked for came: there may be more
+
+
 class PlacementFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of Placement. ``usages``: project id -> resource class -> amount (``GET /usages``)."""
+    """One reading of Placement. ``usages``: project id -> resource class -> amount (``GET /usages``).
+
+    ``strangers`` are the consumers that Nova did not know (or whose live migration it says has ended) when Placement
+    was read, at two readings in a row or at the first: consumer id -> project id, empty where that is not told.
+    """
 
     providers: tuple[ResourceProvider, ...] = ()
     usages: dict[str, dict[str, int]] = {}
     max_microversion: str = ""
+    strangers: dict[str, str] = {}

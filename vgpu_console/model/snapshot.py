@@ -18,6 +18,7 @@ Severity = Literal["info", "warn", "fail"]
 LimitOrigin = Literal["project", "default", "missing", "unknown"]
 MaxSource = Literal["host", "catalogue", "unknown"]
 DeviceState = Literal["active", "defined", "unknown"]
+MissingWord = Literal["unlimited", "zero", "unknown"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     object: str  # "host gpu-01", "gpu gpu-01 0000:41:00.0"
     message: str
     host: str = ""
+    command: str = ""  # what mends it, or tells more where that is the first thing to do; copyable into a shell
+    key: str = ""  # the console's key that mends it
 
 
 class TypeCapacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,7 @@ class PhysicalGpu(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     model: str  # "A100 PCIe 40GB"; empty when no source names it
     mechanism: Mechanism
-    vfs_enabled: int | None  # None: not SR-IOV, or unknown: see sriov
+    vfs_enabled: int | None  # 0 without SR-IOV; None: unknown
     vfs_total: int | None
     sriov: bool | None
     functions: tuple[VirtualFunction, ...] = ()
@@ -157,6 +160,31 @@ class ProjectQuota(msgspec.Struct, frozen=True, kw_only=True):
     used: int | None
     limit_id: str | None = None
     default: int | None = None
+    used_by_instances: int | None = None
+    used_by_migrations: int | None = None  # of live migrations that run; a resize in the making counts here too
+    leaked: int | None = None  # held by migrations that have ended and by consumers that Nova does not know
+    free: int | None = None  # None: unknown, unlimited, or no limit is registered
+    in_flight: int | None = None  # the part of ``used`` that is counted twice because a migration runs
+    missing_means: MissingWord | None = None  # with origin ``missing``: what that means for this resource
+
+
+class QuotaTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource over all projects, against what the hosts really have."""
+
+    resource: str
+    promised: int | None  # the sum of all known limits; None when none is known
+    unlimited: int  # projects without an end
+    unknown: int  # projects whose limit is not known
+    capacity: int | None  # the real maximum over the hosts that offer it; None when one of them is unknown
+    used: int | None
+    unreserved: int | None  # capacity that no limit promises; None when a figure is unknown or a project unlimited
+
+
+class MissingMeaning(msgspec.Struct, frozen=True):
+    """What it means on this cloud that a resource has no registered limit, and how that is known."""
+
+    word: MissingWord
+    why: str
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +273,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     mdevs: tuple[MediatedDevice, ...] = ()
     servers: tuple[VgpuServer, ...] = ()
     quotas: tuple[ProjectQuota, ...] = ()
+    quota_totals: tuple[QuotaTotals, ...] = ()
+    quota_findings: tuple[Finding, ...] = ()  # those that concern the cloud as a whole are among ``findings`` too
+    missing_limit: MissingMeaning = MissingMeaning("unknown", "nothing has been read")  # of class:VGPU
     migrations: tuple[Migration, ...] = ()
     providers: tuple[Provider, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu, Provider, Severity, Snapshot
+from vgpu_console.rules.quota_audit import concerns_the_cloud
 
 _ORDER: dict[Severity, int] = {"fail": 0, "warn": 1, "info": 2}
 
@@ -22,6 +23,7 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
         *_devices(snapshot),
         *_drivers(snapshot),
         *_services(snapshot),
+        *(finding for finding in snapshot.quota_findings if concerns_the_cloud(finding)),
     ]
     return tuple(sorted(found, key=lambda f: (_ORDER[f.severity], f.host, f.id, f.object)))
 

@@ -36,6 +36,16 @@ def vgpu_classes(providers: Iterable[ResourceProvider], configured: Iterable[str
     return frozenset(found)
 
 
+def any_class(extra_specs: Mapping[str, str] | None) -> dict[str, int]:
+    """Every resource class that a flavor's ``resources…:CLASS=n`` extra specs ask for; what it overrides with 0 too."""
+    wanted: dict[str, int] = {}
+    for key, value in (extra_specs or {}).items():
+        found = _RESOURCES.match(key)
+        if found is not None and value.strip().isdigit():
+            wanted[found.group(2)] = wanted.get(found.group(2), 0) + int(value)
+    return wanted
+
+
 def requested(extra_specs: Mapping[str, str] | None, classes: Collection[str]) -> dict[str, int] | None:
     """What a flavor's ``resources…:CLASS=n`` extra specs ask for of the given classes, summed over its groups.
 

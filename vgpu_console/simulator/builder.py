@@ -46,6 +46,9 @@ class Builder:
                 state.endpoints[endpoint.id] = endpoint
         self.project("admin")
         self.user(ADMIN, {"admin": ("admin",)}, system=("admin",))
+        nova = User(b"nova".hex() * 4, "nova", PASSWORD)  # reads limits for oslo.limit
+        nova.roles["system", "all"] = ("reader",)
+        self.state.users[nova.id] = nova
 
     # -- identity ----------------------------------------------------------------------------------------------
 

@@ -330,9 +330,10 @@ def list_roles(request: Request) -> Response:
 
 
 def list_role_assignments(request: Request) -> Response:
-    """GET /v3/role_assignments with the filters user.id and scope.project.id."""
+    """GET /v3/role_assignments with the filters user.id, scope.project.id and scope.system, and include_names."""
     require_system_or_project_reader(request, "identity:list_role_assignments")
     user_id, project_id = request.one("user.id"), request.one("scope.project.id")
+    system, names = request.one("scope.system"), request.flag("include_names")
     rows: list[dict[str, Any]] = []
     for user in request.state.users.values():
         if user_id not in (None, user.id):
@@ -340,8 +341,14 @@ def list_role_assignments(request: Request) -> Response:
         for (kind, scope_id), roles in user.roles.items():
             if project_id is not None and (kind, scope_id) != ("project", project_id):
                 continue
+            if system is not None and kind != "system":
+                continue
+            who: dict[str, Any] = {"id": user.id}
+            if names:
+                domain = request.state.domains[user.domain_id].name
+                who |= {"name": user.name, "domain": {"id": user.domain_id, "name": domain}}
             scope: dict[str, Any] = {"system": {"all": True}} if kind == "system" else {kind: {"id": scope_id}}
-            rows += [{"role": {"id": _role_id(n), "name": n}, "user": {"id": user.id}, "scope": scope} for n in roles]
+            rows += [{"role": {"id": _role_id(n), "name": n}, "user": who, "scope": scope} for n in roles]
     return _list(request, "role_assignments", rows)
 
 

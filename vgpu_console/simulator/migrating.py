@@ -30,8 +30,12 @@ class Migrations:
         self.state = compute.state
         self.failure: str | None = None  # when set, the next migrations fail in the memory phase with this text
 
-    def start(self, server: Server, target: str | None, user_id: str, *, wait: bool = False) -> Migration:
-        """Accept a live migration; with ``wait`` (microversion < 2.34) the pre-checks are made at once.
+    def start(
+        self, server: Server, target: str | None, user_id: str, project_id: str | None = None, *, wait: bool = False
+    ) -> Migration:
+        """Accept a live migration; ``project_id`` is the scope of who asks, project admin's where nobody is named.
+
+        With ``wait`` (microversion < 2.34) the pre-checks are made at once.
 
         Raises CannotMigrate.
         """
@@ -51,7 +55,7 @@ class Migrations:
             destination=None,
             created=now,
             updated=now,
-            project_id=server.project_id,
+            project_id=project_id or next(p.id for p in self.state.projects.values() if p.name == "admin"),
             user_id=user_id,
         )
         self.state.migrations[migration.id] = migration

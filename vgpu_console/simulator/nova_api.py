@@ -1,4 +1,4 @@
-"""Nova of the embedded cloud: versions, services, hypervisors, flavors, old limits; the rest is beside."""
+"""Nova of the embedded cloud: versions, services, hypervisors, flavors; the rest is beside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from vgpu_console.simulator.nova_migrations import (
     server_migrations,
     show_server_migration,
 )
+from vgpu_console.simulator.nova_quota import add_quota_routes
 from vgpu_console.simulator.nova_servers import ServerCalls, list_servers, show_server
-from vgpu_console.simulator.policies import is_admin, require_compute_admin
+from vgpu_console.simulator.policies import require_compute_admin
 from vgpu_console.simulator.state import Flavor, State, iso_micro
 
 REPORT_INTERVAL_S = 10.0
@@ -62,8 +63,7 @@ def build_router(nova: Nova) -> Router:
     router.add("GET", "/v2.1/flavors/detail", lambda r: list_flavors(r, detail=True))
     router.add("GET", "/v2.1/flavors/{flavor_id}", show_flavor)
     router.add("GET", "/v2.1/flavors/{flavor_id}/os-extra_specs", show_extra_specs)
-    router.add("GET", "/v2.1/limits", show_limits)
-    router.add("GET", "/v2.1/os-quota-sets/{project_id}", show_quota_set)
+    add_quota_routes(router)
     return router
 
 
@@ -192,7 +192,7 @@ def show_hypervisor(request: Request, hypervisor_id: str) -> Response:
     raise ApiError(404, f"Compute host {hypervisor_id} could not be found.")
 
 
-# -- flavors and quotas ------------------------------------------------------------------------------------------
+# -- flavors -----------------------------------------------------------------------------------------------------
 
 
 def _flavor_json(request: Request, flavor: Flavor) -> dict[str, Any]:
@@ -249,32 +249,3 @@ def show_flavor(request: Request, flavor_id: str) -> Response:
 def show_extra_specs(request: Request, flavor_id: str) -> Response:
     """GET /flavors/{id}/os-extra_specs."""
     return Response({"extra_specs": _flavor(request, flavor_id).extra_specs})
-
-
-def _legacy_quota(request: Request, project_id: str) -> dict[str, int]:
-    names = {"instances": "servers", "cores": "class:VCPU", "ram": "class:MEMORY_MB"}
-    return {legacy: request.state.limit_of(project_id, name)[0] for legacy, name in names.items()}
-
-
-def show_limits(request: Request) -> Response:
-    """GET /limits: the legacy view, which never shows vGPUs."""
-    project_id = request.one("tenant_id") or request.who().project_id or ""
-    quota = _legacy_quota(request, project_id)
-    used = request.state.placement.usages.get(project_id, {})
-    servers = sum(1 for s in request.state.servers.values() if s.project_id == project_id and s.deleted is None)
-    absolute = {
-        "maxTotalInstances": quota["instances"],
-        "maxTotalCores": quota["cores"],
-        "maxTotalRAMSize": quota["ram"],
-        "totalInstancesUsed": servers,
-        "totalCoresUsed": used.get("VCPU", 0),
-        "totalRAMUsed": used.get("MEMORY_MB", 0),
-    }
-    return Response({"limits": {"rate": [], "absolute": absolute}})
-
-
-def show_quota_set(request: Request, project_id: str) -> Response:
-    """GET /os-quota-sets/{project}: the legacy view of the same limits."""
-    if not is_admin(request) and (request.token is None or request.token.project_id != project_id):
-        raise ApiError(403, "Policy doesn't allow os_compute_api:os-quota-sets:show to be performed.")
-    return Response({"quota_set": {"id": project_id, **_legacy_quota(request, project_id)}})

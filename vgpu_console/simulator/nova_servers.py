@@ -263,7 +263,8 @@ class ServerCalls:
         if "force" in asked and request.version >= (2, 68):
             raise ApiError(400, "Additional properties are not allowed ('force' was unexpected)")
         try:
-            self.nova.migrations.start(server, host, request.who().user.id, wait=request.version < (2, 34))
+            who, wait = request.who(), request.version < (2, 34)
+            self.nova.migrations.start(server, host, who.user.id, who.project_id, wait=wait)
         except CannotMigrate as refused:
             raise ApiError(refused.status, str(refused)) from refused
         return Response(status=202)

@@ -16,6 +16,20 @@ from vgpu_console.simulator.providers import Placement
 
 REGION = "RegionOne"
 
+LEGACY_DEFAULTS = {
+    "instances": 10,
+    "cores": 20,
+    "ram": 51200,
+    "metadata_items": 128,
+    "injected_files": 5,
+    "injected_file_content_bytes": 10240,
+    "injected_file_path_bytes": 255,
+    "key_pairs": 100,
+    "server_groups": 10,
+    "server_group_members": 10,
+}
+"""Defaults of nova.conf's [quota] section."""
+
 
 def iso(moment: float) -> str:
     """Seconds since the epoch as Nova writes times: ``2026-08-04T12:00:00Z``."""
@@ -239,6 +253,8 @@ class State:
         self.sees_all_limits = False  # Keystone 29 and later show all limits to a project-scoped admin
         self.enforcement_model = "flat"
         self.quota_driver = "unified"  # or "db": then Nova has no VGPU quota at all
+        self.legacy_defaults = dict(LEGACY_DEFAULTS)  # of the quota class "default", in Nova's database
+        self.legacy_quotas: dict[str, dict[str, int]] = {}  # project id -> its own, there
         self.inventory_interval_s = 60.0  # nova-compute's periodic update
         self.migration_seconds = 60.0  # of the memory phase of a live migration
         self.server_numbers = itertools.count(1)

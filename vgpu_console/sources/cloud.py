@@ -195,14 +195,17 @@ class CloudConnection:
         access = main.access()
         with self._lock:
             limits = self._limits
-        second = _scope_words(limits.access()) if limits is not None and limits is not main else ""
+        separate = limits is not None and limits is not main
+        limits_access = limits.access() if limits is not None and separate else access
         return CloudIdentity(
             cloud=main.credential.cloud,
             region=plain(main.credential.region or _only_region(access), 255),
             user=plain((access.username if access else None) or main.credential.user, 255),
             scope=_scope_words(access),
-            limits_scope=second,
+            limits_scope=_scope_words(limits_access) if separate else "",
             read_only=self.read_only,
+            roles=_roles(access),
+            limits_roles=_roles(limits_access),
         )
 
     # -- counting and closing ----------------------------------------------------------------------------------------
@@ -231,6 +234,11 @@ def _scope_words(access: AccessInfo | None) -> str:
     if access.domain_scoped:
         return f"{plain(access.domain_name or access.domain_id, 255)} (domain)"
     return "unscoped"
+
+
+def _roles(access: AccessInfo | None) -> tuple[str, ...]:
+    """The role names in a token, sorted."""
+    return tuple(sorted({plain(role, 255) for role in (access.role_names if access else None) or []}))
 
 
 def _only_region(access: AccessInfo | None) -> str:

@@ -35,6 +35,18 @@ ROLES = {
 """What a credential needs by the services' default policies to read what this console reads."""
 
 
+WRITERS = {
+    "compute": "the admin role in a project",
+    "placement": "the admin or service role in a project",
+    "identity": "the admin role",
+    "limits": "the admin role",
+}
+"""What a credential needs by the services' default policies to change what this console changes."""
+
+_BY_POLICY = ("You are not authorized", "Policy doesn't allow")
+"""How oslo.policy's refusals begin; any other 403 is the service's own rule, and says which."""
+
+
 class HttpStatusError(SourceError):
     """A service answered with an HTTP status that is no success."""
 
@@ -187,13 +199,17 @@ def from_status(
     tail = f": {said}" if said else ""
     kind = _kind_of(status)
     asked = f"{where.method} {where.path}"
+    reads = where.method in ("GET", "HEAD", "")
     if status == 401:
         line = f"{where} did not accept the token, also not a new one (HTTP 401)"
     elif status == 403 and scope == "system" and where.service in ("compute", "placement"):
         name = NAMES[where.service]
         line = f"{name} does not take a system-scoped token: give a cloud that names a project (HTTP 403)"
+    elif status == 403 and not reads and said and not said.startswith(_BY_POLICY):
+        line = f"{where} refused {asked} (HTTP 403){tail}"
     elif status == 403:
-        line = f"{where} refused {asked}: it needs {ROLES.get(where.service, 'a higher role')} (HTTP 403)"
+        needed = ROLES if reads else WRITERS
+        line = f"{where} refused {asked}: it needs {needed.get(where.service, 'a higher role')} (HTTP 403)"
     elif status == 404:
         line = f"{where} has no {where.path} (HTTP 404)"
     elif status == 406:

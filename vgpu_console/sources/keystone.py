@@ -19,6 +19,7 @@ from vgpu_console.model.keystone import (
     ProjectLimit,
     RegisteredLimit,
     Service,
+    SystemRole,
 )
 from vgpu_console.model.source import SourceKind
 from vgpu_console.sources.base import SourceError
@@ -26,9 +27,18 @@ from vgpu_console.sources.cloud import CloudConnection, HttpStatusError, LimitsV
 from vgpu_console.sources.cloud_errors import ROLES
 from vgpu_console.sources.tolerant import BadRecord, flag, ident, integer, mapping, optional_ident, records, rows, text
 
-_PATHS = ("/domains", "/projects", "/services", "/endpoints", "/registered_limits", "/limits", "/limits/model")
+_PATHS = (
+    "/domains",
+    "/projects",
+    "/services",
+    "/endpoints",
+    "/registered_limits",
+    "/limits",
+    "/limits/model",
+    "/role_assignments",
+)
 
-_TURNS = ("projects", "domains", "projects", "services", "projects", "endpoints", "projects", "model")
+_TURNS = ("projects", "domains", "projects", "services", "projects", "endpoints", "roles", "model")
 """Limits are read at each refresh. Of the rest one part is, in turns: so no refresh costs more than another."""
 
 MAX_PAGES = 1000
@@ -75,14 +85,21 @@ class KeystoneSource:
         if not view.separate:
             self._lesser.update(_PATHS)  # there is but one scope to ask with
 
-        def part(path: str, key: str, build: Callable[[dict[str, Any]], Any], known: Any, again: bool) -> Any:
+        def part(
+            path: str,
+            key: str,
+            build: Callable[[dict[str, Any]], Any],
+            known: Any,
+            again: bool,
+            query: dict[str, Any] | None = None,
+        ) -> Any:
             if known is not None and not again:
                 return known
             if path in self._denied:
                 notes.append(self._denied[path])
                 return None
             try:
-                new = tuple(records(self._list(path, key, notes), build, key, notes))
+                new = tuple(records(self._list(path, key, notes, query), build, key, notes))
             except SourceError as exc:
                 self._tolerate(exc, path, notes, errors)
                 return None
@@ -101,6 +118,14 @@ class KeystoneSource:
             limits_complete=_complete(limits, view, notes),
             enforcement_model=self._model(old.enforcement_model, turn == "model", notes, errors),
             limits_scope=view.scope,
+            system_roles=part(
+                "/role_assignments",
+                "role_assignments",
+                _system_role,
+                old.system_roles,
+                turn == "roles",
+                {"scope.system": "all", "include_names": "true"},
+            ),
         )
         nothing = (facts.domains, facts.projects, facts.services, facts.registered_limits, facts.project_limits)
         if errors and all(one is None for one in nothing):
@@ -120,10 +145,10 @@ class KeystoneSource:
                 return body
         return self._connection.get("identity", path, params=params)
 
-    def _list(self, path: str, key: str, notes: list[str]) -> list[Any]:
+    def _list(self, path: str, key: str, notes: list[str], asked: dict[str, Any] | None = None) -> list[Any]:
         """All records of a collection: Keystone mostly sends them at once, but may cut the list or give it in pages."""
         items: list[Any] = []
-        params: dict[str, Any] | None = None
+        params = asked
         for _ in range(MAX_PAGES):
             body = self._get(path, params)
             page = rows(body, key, key)
@@ -134,7 +159,7 @@ class KeystoneSource:
                 if body.get("truncated") is True:
                     notes.append(f"{key}: Keystone cut the list after {len(items)} ([DEFAULT] list_limit)")
                 return items
-            params = query
+            params = {**(asked or {}), **query}
         raise SourceError("protocol", f"keystone's list of {key} does not end")
 
     def _projects(
@@ -223,6 +248,20 @@ def _endpoint(record: dict[str, Any]) -> Endpoint:
         region_id=text(record, "region_id", 255),
         interface=text(record, "interface", 40) or "",
         url=f"{head.partition('//')[0]}//{tail}" if at and "//" in head and "/" not in head.partition("//")[2] else url,
+    )
+
+
+def _system_role(record: dict[str, Any]) -> SystemRole:
+    """One row. Keystone does not resolve groups in assignments on the system, so a group may stand in it."""
+    who = mapping(record, "user") or mapping(record, "group")
+    role = text(mapping(record, "role"), "name", 255)
+    if not role or not who:
+        raise BadRecord("no role name, or nobody who has it")
+    return SystemRole(
+        user=text(mapping(record, "user"), "name", 255) or "",
+        group=text(mapping(record, "group"), "name", 255) or "",
+        domain=text(mapping(who, "domain"), "name", 255) or "",
+        role=role,
     )
 
 

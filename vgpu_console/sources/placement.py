@@ -6,15 +6,16 @@ A refresh lists all providers in one request; :mod:`placement_details` tells whi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
-from vgpu_console.model.placement import PlacementFacts, ResourceProvider
+from vgpu_console.model.placement import Candidates, PlacementFacts, RequestGroup, ResourceProvider
 from vgpu_console.model.source import SourceKind
 from vgpu_console.sources.cloud import CloudConnection, HttpStatusError, counting
 from vgpu_console.sources.parallel import for_each
 from vgpu_console.sources.placement_details import WANTED, ProviderDetails
-from vgpu_console.sources.placement_records import read_providers, read_usage
+from vgpu_console.sources.placement_records import read_candidates, read_providers, read_usage
 from vgpu_console.sources.tolerant import optional_ident
 from vgpu_console.text import plain
 
@@ -22,6 +23,8 @@ USAGES_WANTED = "1.37"
 """The last with plain ``{class: amount}`` usages; later ones group by consumer type, which Nova does not set."""
 
 STRANGERS_AT_MOST = 200  # consumers that Nova does not know whose project is looked up in one fetch
+
+CANDIDATES_AT_MOST = 1000  # what Nova's scheduler asks for ([scheduler] max_placement_results)
 
 
 class PlacementSource:
@@ -44,6 +47,7 @@ class PlacementSource:
         self._held: dict[str, frozenset[tuple[str, str, int]]] = {}  # project -> what its usages were read for
         self._unmet = False  # some consumers' projects are still to be looked up
         self._strangers: dict[str, str] = {}  # consumers that Nova does not know -> project ("" where none is told)
+        self._before: frozenset[str] = frozenset()  # the strangers of the reading before
 
     def close(self) -> None:
         """Nothing of its own: the connection is the caller's."""
@@ -76,7 +80,45 @@ class PlacementSource:
         else:
             usages = self._read_usages(providers, known, notes)
         newest = self._connection.max_microversion("placement")
-        return PlacementFacts(providers=providers, usages=usages, max_microversion=newest)
+        return PlacementFacts(
+            providers=providers,
+            usages=usages,
+            max_microversion=newest,
+            strangers=self._lasting_strangers(providers, known, previous),
+        )
+
+    def candidates(
+        self, groups: Sequence[RequestGroup], *, policy: str | None = None, in_tree: str | None = None
+    ) -> Candidates:
+        """Where Placement could put one request now: ``GET /allocation_candidates``. Raises SourceError.
+
+        ``policy`` is the flavor's ``group_policy``; ``in_tree`` confines it to the tree of a provider.
+        """
+        params: dict[str, Any] = {"limit": CANDIDATES_AT_MOST}
+        if policy:
+            params["group_policy"] = policy
+        for group in groups:
+            params[f"resources{group.suffix}"] = ",".join(f"{c}:{n}" for c, n in sorted(group.resources.items()))
+            traits = [*group.required, *(f"!{trait}" for trait in group.forbidden)]
+            if traits:
+                params[f"required{group.suffix}"] = ",".join(traits)
+            if in_tree:
+                params[f"in_tree{group.suffix}"] = in_tree
+        body = self._connection.get("placement", "/allocation_candidates", params=params, microversion=WANTED)
+        return read_candidates(body, CANDIDATES_AT_MOST)
+
+    def _lasting_strangers(
+        self, providers: tuple[ResourceProvider, ...], known: Mapping[str, str], previous: PlacementFacts | None
+    ) -> dict[str, str]:
+        """The strangers of this reading that were so at the one before: at once, a new server is one too."""
+        if not known:  # Nova has not answered: its silence says nothing
+            self._before = frozenset()
+            return {}
+        now = {a.consumer_id for p in providers for a in p.allocations or () if a.consumer_id not in known}
+        lasting = now if previous is None else now & self._before
+        self._before = frozenset(now)
+        found = {consumer: self._strangers.get(consumer, "") for consumer in sorted(lasting)}
+        return previous.strangers if previous is not None and previous.strangers == found else found
 
     # -- usages ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from vgpu_console.model.placement import Allocation, Inventory, ResourceProvider
+from vgpu_console.model.placement import Allocation, Candidate, Candidates, Inventory, ResourceProvider
 from vgpu_console.sources.cloud import Answer
 from vgpu_console.sources.tolerant import amounts, ident, integer, mapping, optional_ident, records, rows, text
 from vgpu_console.text import plain
@@ -164,3 +164,29 @@ def read_usage(body: dict[str, Any]) -> dict[str, int] | None:
             if is_vgpu_class(resource_class):
                 out[resource_class] += amount
     return dict(out)
+
+
+def read_candidates(body: dict[str, Any], asked: int) -> Candidates:
+    """``GET /allocation_candidates`` of 1.12 and later. ``asked`` is the limit that was set."""
+    found: list[Candidate] = []
+    for one in rows(body, "allocation_requests", "allocation requests"):
+        allocations = mapping(one, "allocations") if isinstance(one, dict) else {}
+        placed = {uuid: amounts(mapping(allocations, uuid), "resources") for uuid in allocations if is_uuid_like(uuid)}
+        if placed:
+            found.append(Candidate(placed))
+    summaries = mapping(body, "provider_summaries")
+    free: dict[str, dict[str, int]] = {}
+    roots: dict[str, str] = {}
+    for uuid in summaries:
+        summary = mapping(summaries, uuid)
+        if not is_uuid_like(uuid):
+            continue
+        resources = mapping(summary, "resources")
+        free[uuid] = {}
+        for resource_class in resources:
+            one = mapping(resources, resource_class)
+            capacity, used = integer(one, "capacity"), integer(one, "used")
+            if capacity is not None and used is not None:
+                free[uuid][plain(resource_class, 255)] = max(0, capacity - used)
+        roots[uuid] = optional_ident(summary, "root_provider_uuid") or uuid
+    return Candidates(candidates=tuple(found), free=free, roots=roots, cut=len(found) >= asked)

@@ -1,4 +1,4 @@
-"""The ``lab`` command: set up, up, down, status, env."""
+"""The ``lab`` command: set up, up, down, stop and start one service, status, env."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from cloudlab.settings import Settings, lab_home, load
 
 DEFAULT_CLOUD = "lab-admin"
 
+SERVICES = {"keystone": "cloudlab.run_keystone", "placement": "cloudlab.run_placement"}
+"""What can be stopped and started by itself. Nova cannot: its hosts live in its memory."""
+
 
 def main() -> int:
     """Run one command; 0 when it worked, 1 when it did not."""
@@ -30,7 +33,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lab", description="A real OpenStack with GPU hosts, on loopback.")
-    commands = parser.add_subparsers(required=True, metavar="setup|up|down|status|env")
+    commands = parser.add_subparsers(required=True, metavar="setup|up|down|stop|start|status|env")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
@@ -39,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command("setup", _setup, "Install the pinned releases into the lab's own environment.")
     command("down", _down, "End every process of this lab.")
+    for name, run, text in (
+        ("stop", _stop_service, "End one service, as if its machine had died."),
+        ("start", _start_service, "Start it again, with what it had."),
+    ):
+        command(name, run, text).add_argument("service", choices=sorted(SERVICES))
     command("status", _status, "Say which processes run.")
     command("env", _env, "Print the environment variables that point a client at the lab.")
     up = command("up", _up, "Bring a new lab up; one that is left over is thrown away.")
@@ -99,6 +107,22 @@ def _start(settings: Settings) -> None:
 def _down(arguments: argparse.Namespace) -> int:
     ended = processes.stop_all(lab_home())
     print(f"lab down: {ended} processes ended" if ended else "lab down: nothing ran")
+    return 0
+
+
+def _stop_service(arguments: argparse.Namespace) -> int:
+    if not processes.stop(lab_home(), arguments.service):
+        raise LabError(f"{arguments.service} does not run")
+    return 0
+
+
+def _start_service(arguments: argparse.Namespace) -> int:
+    settings, name = load(lab_home()), arguments.service
+    if name in processes.recorded(settings.home) and processes.alive(processes.recorded(settings.home)[name]):
+        raise LabError(f"{name} runs already")
+    url = {"keystone": settings.keystone_url, "placement": settings.placement_url}[name]
+    made = processes.spawn(settings, name, SERVICES[name])
+    processes.wait_until(lambda: processes.answers(url), name, [made], 60)
     return 0
 
 

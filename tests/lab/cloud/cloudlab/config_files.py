@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import sqlite3
 from collections.abc import Mapping
 
@@ -22,6 +23,17 @@ def write_all(settings: Settings) -> None:
     settings.path("clouds.yaml").write_text(_clouds(settings))
 
 
+def change_nova(settings: Settings, section: str, values: Mapping[str, Option]) -> None:
+    """Change options of nova.conf, as an operator would with an editor; Nova does not look by itself."""
+    parser = configparser.RawConfigParser(default_section="")
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(settings.path("nova/nova.conf"))
+    for key, value in values.items():
+        parser.set(section, key, _text(value))
+    with settings.path("nova/nova.conf").open("w") as file:
+        parser.write(file)
+
+
 def database_url(settings: Settings, name: str) -> str:
     """An SQLite URL. Write-ahead logging lets readers go on beside the one writer."""
     file = settings.path(name)
@@ -34,11 +46,13 @@ def _write_ini(settings: Settings, name: str, sections: Sections) -> None:
     lines: list[str] = []
     for section, options in sections.items():
         lines.append(f"[{section}]")
-        lines += [
-            f"{key} = {str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items()
-        ]
+        lines += [f"{key} = {_text(value)}" for key, value in options.items()]
         lines.append("")
     settings.path(name).write_text("\n".join(lines))
+
+
+def _text(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _database(settings: Settings, name: str) -> dict[str, Option]:
@@ -197,6 +211,9 @@ def _clouds(settings: Settings) -> str:
         "lab-system": {"username": "admin", **system},
         "lab-auditor": {"username": "auditor", **system},
         "lab-operator": {"username": "operator", "project_name": "admin", **domain},
+        "lab-project-admin": {"username": "project-admin", "project_name": "admin", **domain},
+        "lab-split": {"username": "split-admin", "project_name": "admin", **domain},
+        "lab-reader": {"username": "ml-reader", "project_name": "ml-research", **domain},
         "lab-member": {"username": "ml-user", "project_name": "ml-research", **domain},
         "lab-vdi": {"username": "vdi-user", "project_name": "vdi", **domain},
         "lab-wrong": {"username": "admin", "project_name": "admin", **domain, "password": "not-the-password"},

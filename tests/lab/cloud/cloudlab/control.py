@@ -10,6 +10,8 @@ POST /hosts/H/mdevs/UUID/ACTION         start, define, destroy or undefine it
 GET  /migration, POST /migration        {"seconds", "mode": ok|fail|hang, "raise"}
 GET  /faults, POST /faults              {"service", "mode", "seconds", "path"}; see faults.py
 POST /tokens                            {"seconds"}: life of the tokens given out from now on
+GET  /quota, POST /quota                {"driver", "unified_limits_resource_strategy", "unified_limits_resource_list"}:
+                                        [quota] of nova.conf, and Nova as it would be after a restart
 """
 
 from __future__ import annotations
@@ -19,20 +21,27 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import nova.conf
+
 from cloudlab import gpu_libvirt
 from cloudlab.computes import Computes
+from cloudlab.config_files import change_nova
 from cloudlab.faults import Faults
 from cloudlab.gpu_hardware import GpuHost
 from cloudlab.gpu_xml import function_xml, mdev_xml
 from cloudlab.settings import Settings
 
+CONF = nova.conf.CONF
 Handler = Callable[..., Any]
+
+_QUOTA_OPTIONS = ("driver", "unified_limits_resource_strategy", "unified_limits_resource_list")
 
 
 class Control:
     """The WSGI application of the control port."""
 
     def __init__(self, settings: Settings, computes: Computes) -> None:
+        self._settings = settings
         self._faults = Faults(settings)
         self._computes = computes
         host = r"/hosts/(?P<host>[^/]+)"
@@ -50,6 +59,8 @@ class Control:
             ("GET", re.compile("/faults"), self._faults.all),
             ("POST", re.compile("/faults"), self._faults.set),
             ("POST", re.compile("/tokens"), self._tokens),
+            ("GET", re.compile("/quota"), self._quota),
+            ("POST", re.compile("/quota"), self._quota),
         ]
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -179,6 +190,17 @@ class Control:
 
     def _tokens(self, seconds: int | None = None) -> dict[str, Any]:
         return self._faults.set("tokens", **({} if seconds is None else {"seconds": seconds}))
+
+    def _quota(self, **values: str) -> dict[str, str]:
+        """Both drivers are Nova's own; it asks its configuration at each request which of them to use."""
+        unknown = set(values) - set(_QUOTA_OPTIONS)
+        if unknown:
+            raise ValueError(f"not an option of [quota] that can be turned here: {unknown}")
+        change_nova(self._settings, "quota", values)
+        for name, value in values.items():
+            CONF.set_override(name, value.split(",") if name.endswith("_list") else value, "quota")
+        now = {name: CONF.quota[name] for name in _QUOTA_OPTIONS}
+        return {name: ",".join(value) if isinstance(value, list) else value for name, value in now.items()}
 
 
 def _mdev_row(host: GpuHost, uuid: str) -> dict[str, Any]:

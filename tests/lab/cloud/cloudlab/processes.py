@@ -67,6 +67,19 @@ def start_time(pid: int) -> int | None:
 def stop_all(home: Path) -> int:
     """End the recorded processes, first politely, and forget them; says how many were still there."""
     entries = [entry for entry in recorded(home).values() if alive(entry)]
+    _end(entries)
+    _pid_file(home).unlink(missing_ok=True)
+    return len(entries)
+
+
+def stop(home: Path, name: str) -> bool:
+    """End one of them; False when it did not run."""
+    entries = [entry for key, entry in recorded(home).items() if key == name and alive(entry)]
+    _end(entries)
+    return bool(entries)
+
+
+def _end(entries: list[dict[str, Any]]) -> None:
     for number, patience in ((signal.SIGTERM, 4.0), (signal.SIGKILL, 2.0)):
         for entry in entries:
             if alive(entry):
@@ -75,8 +88,6 @@ def stop_all(home: Path) -> int:
         while time.monotonic() < deadline and any(map(alive, entries)):
             _reap()
             time.sleep(0.05)
-    _pid_file(home).unlink(missing_ok=True)
-    return len(entries)
 
 
 def wait_until(ready: Callable[[], bool], what: str, processes: list[subprocess.Popen[bytes]], timeout: float) -> None:

@@ -72,7 +72,10 @@ def identity(settings: Settings) -> None:
         user(service, ("service", "admin"), ("service", "service"), system="reader")
     user("auditor", system="reader")
     user("operator", ("admin", "admin"), system="admin")
+    user("project-admin", ("admin", "admin"))
+    user("split-admin", ("admin", "admin"), system="reader")
     user("ml-user", ("ml-research", "member"))
+    user("ml-reader", ("ml-research", "reader"))
     user("vdi-user", ("vdi", "member"))
 
     compute = ""
