@@ -181,8 +181,8 @@ class ViewScreen(Screen[None]):
         self.call_after_refresh(self.update)
 
     def update(self) -> None:
-        """Show what is known now. Widgets repaint only what changed."""
-        if not self.is_mounted:
+        """Show what is known now. Widgets repaint only what changed. Nothing while the console is being taken down."""
+        if not self.is_mounted or not self.app.is_running:
             return
         snapshot, now = self.console.snapshot, self.console.now()
         narrow = self.narrow

@@ -40,11 +40,11 @@ class PacedEngine:
         self._changes = changes
         self._ended = threading.Event()
 
-    def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
-        threading.Thread(target=self._run, args=(on_snapshot,), daemon=True).start()
-
     def facts(self) -> Facts:
         return Facts()
+
+    def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
+        threading.Thread(target=self._run, args=(on_snapshot,), daemon=True).start()
 
     def stop(self) -> None:
         self._ended.set()

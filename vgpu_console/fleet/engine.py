@@ -21,6 +21,9 @@ LOG = logging.getLogger("vgpu_console.engine")
 
 GATHER_S = 0.1
 """Answers that come within this time of one another make one snapshot."""
+REST_PER_JOIN = 3
+"""After a join the engine rests for so many times its length: the keys need the interpreter more than the figures."""
+MOST_REST_S = 5.0
 
 
 class Engine:
@@ -92,6 +95,7 @@ class Engine:
 
     def _run(self) -> None:
         seen = joined = -1
+        rest = GATHER_S
         while not self._stopping.is_set():
             try:
                 next_s = 1.0 if self.paused else self._collector.tick()
@@ -99,10 +103,12 @@ class Engine:
                 if version == seen and version == joined:
                     continue
                 seen = version
-                if self._stopping.wait(GATHER_S):
+                if self._stopping.wait(rest):
                     return
                 joined = seen = self._collector.version
+                began = time.perf_counter()
                 self.snapshot = self._joiner.join(self._collector.facts(), self._clock())
+                rest = min(MOST_REST_S, max(GATHER_S, REST_PER_JOIN * (time.perf_counter() - began)))
                 self._on_snapshot(self.snapshot)
             except Exception:
                 LOG.exception("the engine goes on after a fault of this console")

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from vgpu_console.fleet.devices import HostDevices, TypeCatalogue, host_devices
+from vgpu_console.fleet.provider_trees import Holdings, ProviderJoin
 from vgpu_console.fleet.quotas import QuotaJoin
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.host_facts import LibvirtFacts, SshFacts
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS, ComputeService, Hypervisor, MigrationFacts, Server
-from vgpu_console.model.placement import PlacementFacts, ResourceProvider
 from vgpu_console.model.snapshot import (
     Finding,
     Host,
@@ -27,7 +27,7 @@ from vgpu_console.model.snapshot import (
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.rules.findings import findings_of
 from vgpu_console.rules.nova_conf import mdev_classes
-from vgpu_console.rules.resource_classes import device_address, requested, vgpu_classes
+from vgpu_console.rules.resource_classes import requested
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Joiner:
         self._catalogue = catalogue
         self._quotas = QuotaJoin()
         self._devices: dict[str, tuple[LibvirtFacts | None, SshFacts | None, HostDevices]] = {}
-        self._providers: dict[str, tuple[ResourceProvider, str, str | None, Provider]] = {}
+        self._providers = ProviderJoin()
         self._gpus: dict[str, tuple[HostDevices, tuple[Provider, ...], tuple[PhysicalGpu, ...] | None]] = {}
 
     def join(self, facts: Facts, now: float) -> Snapshot:
@@ -60,21 +60,14 @@ class Joiner:
             {p.id: p.name for p in (keystone.projects if keystone else None) or ()},
             {s.id: s for s in (nova.servers if nova else None) or ()},
         )
-        confs = [s.nova_conf for s in facts.ssh.values() if s.nova_conf]
-        classes = vgpu_classes(
-            placement.providers if placement else (), (c for conf in confs for c in mdev_classes(conf))
-        )
-        tree = _Tree(placement, hypervisors)
+        configured = frozenset(c for s in facts.ssh.values() for c in mdev_classes(s.nova_conf))
+        trees = self._providers.trees(placement, (nova.hypervisors if nova else None) or (), configured)
+        classes = trees.classes
         host_names = dict.fromkeys(
-            [*services, *hypervisors, *facts.libvirt, *facts.ssh, *facts.expected_hosts, *tree.orphan_roots()]
+            [*services, *hypervisors, *facts.libvirt, *facts.ssh, *facts.expected_hosts, *trees.hosts_with_devices]
         )
         devices = {h: self._host_devices(h, facts.libvirt.get(h), facts.ssh.get(h)) for h in host_names}
-        providers = self._joined_providers(tree, devices, classes)
-        by_host: dict[str, dict[str, Provider]] = defaultdict(dict)
-        for provider in providers:
-            if provider.device:
-                by_host[provider.host][provider.device] = provider
-        allocated = _allocations(tree, classes)
+        providers = self._providers.tied(trees, devices)
         statuses = defaultdict(list)
         for status in facts.statuses:
             if status.host:
@@ -83,7 +76,7 @@ class Joiner:
         hosts: list[Host] = []
         for name in host_names:
             found = devices[name]
-            by_device = by_host.get(name, {})
+            by_device = providers.by_device.get(name, {})
             mdevs.extend(_name_devices(found, by_device, names))
             hosts.append(
                 _host(
@@ -95,11 +88,11 @@ class Joiner:
                     facts.ssh.get(name),
                     statuses.get(name, []),
                     bool(by_device),
-                    tree.used_on(name, classes),
+                    trees.used_on(name),
                 )
             )
         running = (nova.migrations if nova else None) or ()
-        servers = _vgpu_servers(names, classes, mdevs, allocated)
+        servers = _vgpu_servers(names, classes, mdevs, trees.held)
         snapshot = Snapshot(
             taken_at=now,
             identity=facts.identity,
@@ -108,7 +101,7 @@ class Joiner:
             mdevs=tuple(mdevs),
             servers=servers,
             migrations=_migrations(running, names, {s.id for s in servers}, nova is not None),
-            providers=providers,
+            providers=providers.all,
         )
         return _with_findings(self._quotas.add_to(snapshot, facts, classes))
 
@@ -132,85 +125,6 @@ class Joiner:
         gpus = None if found.gpus is None else tuple(_with_providers(g, by_device) for g in found.gpus)
         self._gpus[host] = (found, own, gpus)
         return gpus
-
-    def _joined_providers(
-        self, tree: _Tree, devices: Mapping[str, HostDevices], classes: frozenset[str]
-    ) -> tuple[Provider, ...]:
-        """The providers that stand for a device or hold a vGPU class, and the roots of those."""
-        shown: list[ResourceProvider] = []
-        roots: dict[str, None] = {}
-        for provider in tree.providers:
-            if provider.parent_uuid is None:
-                continue
-            offers = any(i.resource_class in classes for i in provider.inventories or ())
-            if offers or device_address(provider.name) is not None:
-                shown.append(provider)
-                roots[provider.root_uuid] = None
-        shown = [tree.by_uuid[r] for r in roots if r in tree.by_uuid] + shown
-        kept: dict[str, tuple[ResourceProvider, str, str | None, Provider]] = {}
-        for provider in shown:
-            host = tree.host_of(provider)
-            address = device_address(provider.name) if provider.parent_uuid else None
-            gpu = devices[host].gpu_of.get(address) if address and host in devices else None
-            old = self._providers.get(provider.uuid)
-            if old is not None and old[0] is provider and old[1] == host and old[2] == gpu:
-                kept[provider.uuid] = old
-                continue
-            made = Provider(
-                uuid=provider.uuid,
-                name=provider.name,
-                host=host,
-                generation=provider.generation,
-                parent_uuid=provider.parent_uuid,
-                device=address,
-                gpu=gpu,
-                inventories=provider.inventories,
-                allocations=provider.allocations,
-                traits=provider.traits,
-            )
-            kept[provider.uuid] = (provider, host, gpu, made)
-        self._providers = kept
-        return tuple(entry[3] for entry in kept.values())
-
-
-class _Tree:
-    """Placement's provider trees by host. A root bears the hypervisor's name, which may not be the service's."""
-
-    def __init__(self, placement: PlacementFacts | None, hypervisors: Mapping[str, Hypervisor]) -> None:
-        self.providers = placement.providers if placement else ()
-        self.by_uuid = {p.uuid: p for p in self.providers}
-        self._service_host = {h.name: service_host for service_host, h in hypervisors.items()}
-        self._by_host: dict[str, list[ResourceProvider]] = defaultdict(list)
-        self._known = placement is not None
-        for provider in self.providers:
-            if provider.parent_uuid is not None:
-                self._by_host[self.host_of(provider)].append(provider)
-
-    def host_of(self, provider: ResourceProvider) -> str:
-        root = self.by_uuid.get(provider.root_uuid, provider)
-        return self._service_host.get(root.name, root.name)
-
-    def orphan_roots(self) -> list[str]:
-        """Hosts that only Placement knows: roots of trees with a device in them and no hypervisor in Nova."""
-        return [host for host, below in self._by_host.items() if any(device_address(p.name) for p in below)]
-
-    def used_on(self, host: str, classes: frozenset[str]) -> int | None:
-        """vGPUs that Placement has given away on a host; None when it has not been read."""
-        if not self._known:
-            return None
-        held = [p.allocations for p in self._by_host.get(host, ())]
-        return sum(n for group in held for a in group or () for c, n in a.resources.items() if c in classes)
-
-
-def _allocations(tree: _Tree, classes: frozenset[str]) -> dict[str, list[tuple[str, int]]]:
-    """Consumer -> (provider uuid, vGPUs) over the whole fleet."""
-    out: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for provider in tree.providers:
-        for allocation in provider.allocations or ():
-            amount = sum(n for c, n in allocation.resources.items() if c in classes)
-            if amount:
-                out[allocation.consumer_id].append((provider.uuid, amount))
-    return out
 
 
 def _name_devices(found: HostDevices, by_device: Mapping[str, Provider], names: _Named) -> list[MediatedDevice]:
@@ -297,7 +211,7 @@ def _vgpu_servers(
     names: _Named,
     classes: frozenset[str],
     mdevs: Iterable[MediatedDevice],
-    allocated: Mapping[str, list[tuple[str, int]]],
+    allocated: Holdings,
 ) -> tuple[VgpuServer, ...]:
     held: dict[str, list[MediatedDevice]] = defaultdict(list)
     for mdev in mdevs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -51,6 +52,7 @@ class CloudAdapter(BaseAdapter):
         response.reason = STATUS_WORDS.get(answer.status, "")
         response.headers = CaseInsensitiveDict(answer.headers)
         response.headers["Content-Length"] = str(len(answer.body))
+        response.headers.setdefault("Date", formatdate(self.app.state.now, usegmt=True))
         response.url = request.url or ""
         response.request = request
         response.encoding = "utf-8"
