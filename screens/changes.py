@@ -272,7 +272,8 @@ class Changes:
 
         def look() -> None:
             try:
-                found = [look_at(entry, world) for entry in journal.unfinished()]
+                # the journal is one for all clouds; what is true of another one cannot be read here
+                found = [look_at(entry, world) for entry in journal.unfinished() if entry.cloud == world.name]
             except Exception:
                 LOG.exception("the journal could not be read")
                 return

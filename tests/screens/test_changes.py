@@ -434,6 +434,24 @@ def test_escape_leaves_an_unfinished_change_for_the_next_start(tmp_path: Path) -
     assert len(demo.journal.unfinished()) == 1
 
 
+def test_what_was_left_on_another_cloud_is_not_looked_for_on_this_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.begin(plan(name="of-another-cloud"), cloud="elsewhere")
+    journal.begin(plan(name="of-this-cloud", action="later.action"), cloud="demo")
+    demo = Demo(tmp_path)
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await until_dialog(pilot, UnfinishedDialog)
+        page = dialog(app).query_one(Page).text
+        assert "of-this-cloud" in page
+        assert "of-another-cloud" not in page
+        await press(pilot, "m")
+        await until(pilot, lambda: len(demo.journal.unfinished()) == 1)
+
+    demo.run(test)
+    assert [e.cloud for e in demo.journal.unfinished()] == ["elsewhere"]
+
+
 def test_what_if_says_which_of_quota_and_capacity_refuses_it(demo: Demo) -> None:
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
         await on_project(app, pilot, demo, "vdi")
