@@ -56,7 +56,11 @@ def figures() -> Iterator[Figure]:
     """Brings a lab of four plain GPUs up, measures, and takes it down."""
     client = openstack()
     subprocess.run([str(LAB), "setup"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([str(LAB), "up", "--hosts", "2", "--gpus", "2", "--vfs", "0"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(LAB), "up", "--hosts", "2", "--plain-hosts", "2", "--gpus", "2", "--no-servers"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         env = {**_lab_env(), "VGPU_CONSOLE_SSH_ENABLED": "false", "VGPU_CONSOLE_LIBVIRT_ENABLED": "false"}
         command = [console(), "snapshot"]
