@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from vgpu_console.actions import legacy_import, quota
-from vgpu_console.actions.plan import Plan
+from vgpu_console.actions.plan import HttpStep, Plan
 from vgpu_console.actions.projects import PlanError, find_project
 from vgpu_console.cli_output import write_table
 from vgpu_console.cli_plan import Proposal, Reading, Way, change
@@ -83,7 +83,9 @@ def restore_limits(given: Given, run: str | None, way: Way) -> int:
 
 
 def _takes_away(plan: Plan) -> bool:
-    return plan.action == "quota.default" and any(step.method == "DELETE" for step in plan.steps)
+    return plan.action == "quota.default" and any(
+        isinstance(step, HttpStep) and step.method == "DELETE" for step in plan.steps
+    )
 
 
 def _checked(typed: Callable[[], Any], go_on: Callable[[Any], int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from vgpu_console.actions.plan import Check, CheckStatus, Danger, Plan
+from vgpu_console.actions.plan import Check, CheckStatus, Danger, DeviceStep, HttpStep, OperatorStep, Plan, Step
 from vgpu_console.actions.runner import Outcome
 from vgpu_console.screens.render import words
 from vgpu_console.screens.render.wrap import Line, hang
@@ -128,7 +128,7 @@ def plan_lines(plan: Plan, width: int, accepted: Collection[str], cursor: str | 
     if plan.steps:
         lines += [(), _heading("Steps")]
         for number, step in enumerate(plan.steps, 1):
-            lines += hang(((f"{number:>3} ", "muted"),), step.title, "", width, (f"{step.method} {step.path}", "muted"))
+            lines += hang(((f"{number:>3} ", "muted"),), step.title, "", width, (_how(step), "muted"))
     if plan.commands:
         lines += [(), _heading("The same by hand")]
         for command in plan.commands:
@@ -142,6 +142,17 @@ def plan_lines(plan: Plan, width: int, accepted: Collection[str], cursor: str | 
     if plan.hash:
         lines += [(), ((f"  plan {plan.hash}", "muted"),)]
     return lines
+
+
+def _how(step: Step) -> str:
+    """What is really called, beside the words of a step."""
+    if isinstance(step, HttpStep):
+        return f"{step.method} {step.path}"
+    if isinstance(step, DeviceStep):
+        return f"libvirt {step.call} on {step.host}"
+    if isinstance(step, OperatorStep):
+        return f"you, on {step.host}"
+    return f"ssh {step.call} on {step.host}"
 
 
 def _heading(word: str, *beside: Span) -> Line:

@@ -5,12 +5,13 @@ Nothing is mocked: requests go through the real connection, its scopes and its w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vgpu_console.actions.cloud_world import CloudWorld
 from vgpu_console.actions.journal import Journal
-from vgpu_console.actions.plan import Check, Plan
+from vgpu_console.actions.plan import Check, HttpStep, Plan, Step
 from vgpu_console.actions.runner import Outcome, apply
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import Facts
@@ -101,6 +102,13 @@ def limits_in(cloud: DemoCloud, resource: str = "class:VGPU") -> dict[str, int]:
             owner = state.projects.get(limit.project_id or "")
             found[owner.name if owner else str(limit.project_id or limit.domain_id)] = limit.resource_limit
     return found
+
+
+def requests(steps: Iterable[Step]) -> list[HttpStep]:
+    """The steps, which must all be requests to OpenStack."""
+    taken = [step for step in steps if isinstance(step, HttpStep)]
+    assert taken == list(steps)
+    return taken
 
 
 def check(plan: Plan, id: str) -> Check:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.actions.demo import NOW, Console, check, limits_in
+from tests.actions.demo import NOW, Console, check, limits_in, requests
 from tests.simulator.client import Api
 from vgpu_console.actions.plan import Plan
 from vgpu_console.actions.quota import PlanError, plan_clear, plan_default, plan_restore, plan_set
@@ -165,7 +165,7 @@ class TestKeystoneFails:
     @pytest.mark.parametrize("kind", ["refused", "html", "status", "truncated"])
     def test_down_at_the_step_leaves_things_as_they_were(self, console: Console, kind: str) -> None:
         plan = set_plan(console, "vdi", 8)
-        path = plan.steps[0].path
+        path = requests(plan.steps)[0].path
         console.cloud.faults.http["identity"] = HttpFault(kind=kind, path=path, times=1)  # type: ignore[arg-type]
         outcome = console.apply(plan)
         assert outcome.result == ("done" if kind == "truncated" else "failed")
@@ -249,7 +249,7 @@ class TestCredentials:
             reader.world.take(set_plan(console, "vdi", 8).steps[0])
         assert "\n" not in str(caught.value)
         registered = next(r.id for r in cloud.state.registered_limits.values() if r.resource_name == VGPU)
-        change = default_plan(console, 5).steps[-2]
+        change = requests(default_plan(console, 5).steps)[-2]
         assert change.path == f"/registered_limits/{registered}"
         with pytest.raises(Exception, match="there are project limits associated"):
             console.world.take(change)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from vgpu_console.actions.journal import Journal
@@ -30,6 +31,7 @@ class Limits:
         if self.fail_at == len(self.sent) and not self.fails_after_effect:
             raise SourceError("unreachable", "connection lost")
         self.sent.append(step)
+        assert isinstance(step, HttpStep)
         if step.body is not None and not self.ignores:
             self.value = step.body["value"]
         if self.fails_after_effect:
@@ -225,3 +227,51 @@ def test_a_journal_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").symlink_to(tmp_path / "elsewhere")
     assert run(Limits(), Journal(tmp_path / "journal.jsonl")).result == "refused"
     assert (tmp_path / "elsewhere").read_text() == ""
+
+
+class Slow(Limits):
+    """A world that shows a change only after some looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def observe(self, plan: Plan) -> dict[str, Any]:
+        if self.sent and self.looks > 0:
+            self.looks -= 1
+            return {"limit": 4}
+        return super().observe(plan)
+
+
+@pytest.mark.parametrize(
+    ("looks", "settle_s", "result", "waited"),
+    [
+        (0, 3.0, "done", 0),
+        (2, 3.0, "done", 2),
+        (9, 3.0, "unverified", 6),
+        (2, 0.0, "unverified", 0),
+    ],
+)
+def test_a_change_that_takes_time_to_show_is_waited_for(
+    tmp_path: Path, looks: int, settle_s: float, result: str, waited: int
+) -> None:
+    waits: list[float] = []
+    one = msgspec.structs.replace(plan(), settle_s=settle_s)
+    outcome = apply(one, Slow(looks), Journal(tmp_path / "j"), wait=waits.append)
+    assert outcome.result == result
+    assert waits == [0.5] * waited
+
+
+def test_waiting_ends_when_the_operator_stops_it_and_says_what_is_there(tmp_path: Path) -> None:
+    words: list[str] = []
+    one = msgspec.structs.replace(plan(), settle_s=600.0)
+    outcome = apply(
+        one,
+        Slow(99),
+        Journal(tmp_path / "j"),
+        stop=lambda: len(words) > 4,
+        wait=lambda _: None,
+        progress=lambda _, __, word: words.append(word),
+    )
+    assert (outcome.result, outcome.observed) == ("unverified", {"limit": 4})
+    assert "waiting: limit 4 so far, wanted 8" in words

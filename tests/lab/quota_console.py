@@ -64,7 +64,7 @@ class QuotaConsole:
     def apply(self, plan: Plan, progress: Progress | None = None) -> Outcome:
         """Apply it, taking its warnings upon oneself."""
         accepted = frozenset(c.id for c in plan.needs_override)
-        more = {"progress": progress} if progress is not None else {}
+        more: dict[str, Any] = {"progress": progress} if progress is not None else {}
         return apply(plan, self.world, self.journal, accepted=accepted, **more)
 
     def done(self, plan: Plan) -> Outcome:

@@ -34,6 +34,8 @@ class CloudWorld:
 
     def take(self, step: Step) -> None:
         """Send one step's request. Raises SourceError; the request was then not obeyed, or nobody knows."""
+        if not isinstance(step, HttpStep):
+            raise Refused(f"this is not a request to OpenStack: {step.title}")
         answer = self._send(step, step.service)
         if step.method == "POST" and step.path == "/limits":
             self._remember(answer)

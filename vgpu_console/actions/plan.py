@@ -7,6 +7,20 @@ from typing import Any, Literal
 
 import msgspec
 
+USAGE, NO_CONNECTION, REFUSED = 2, 3, 4
+
+
+class PlanError(Exception):
+    """No plan can be made. ``str()`` is one plain line; ``exit`` is the command's exit code.
+
+    2: what was asked for makes no sense; 3: a source that is needed has not answered; 4: it is not possible here.
+    """
+
+    def __init__(self, message: str, exit: int = USAGE) -> None:
+        super().__init__(message)
+        self.exit = exit
+
+
 CheckStatus = Literal["pass", "warn", "fail", "unknown"]
 Danger = Literal["change", "risk", "destroy"]
 """How it is confirmed: yes or no; yes or no after the effect on servers was named; by typing the object's name."""
@@ -46,7 +60,46 @@ class HttpStep(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
     microversion: str | None = None
 
 
-Step = HttpStep
+DeviceCall = Literal["define", "create", "start", "autostart-on", "autostart-off", "stop", "undefine"]
+"""``create`` makes a transient mediated device (nodeDeviceCreateXML), ``define`` a persistent one that is not started
+(nodeDeviceDefineXML), ``start`` and ``stop`` are libvirt's create() and destroy() of a node device."""
+
+
+class DeviceStep(msgspec.Struct, frozen=True, kw_only=True, tag="libvirt"):
+    """One call on a mediated device through a host's libvirt (7.3 and later)."""
+
+    title: str
+    host: str
+    call: DeviceCall
+    uuid: str
+    function: str = ""  # PCI address of the function that carries it; with define and create
+    type_id: str = ""  # "nvidia-472"; with define and create
+
+
+ShellCall = Literal["set-vgpu-type", "enable-vfs"]
+"""``set-vgpu-type`` writes a virtual function's ``current_vgpu_type`` (vendor VFIO), ``enable-vfs`` runs NVIDIA's
+``sriov-manage -e`` on a physical function."""
+
+
+class ShellStep(msgspec.Struct, frozen=True, kw_only=True, tag="ssh"):
+    """One of a few constant commands on a host, with values of a checked form in their places."""
+
+    title: str
+    host: str
+    call: ShellCall
+    address: str  # PCI address of the function
+    value: int | None = None  # the numeric type, 0 for none; with set-vgpu-type
+
+
+class OperatorStep(msgspec.Struct, frozen=True, kw_only=True, tag="operator"):
+    """Something the operator does outside the console, which then waits until it can be seen."""
+
+    title: str
+    host: str
+    command: str  # what to type there
+
+
+Step = HttpStep | DeviceStep | ShellStep | OperatorStep
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +120,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     inverse_note: str = ""  # where undoing needs an id that only exists afterwards, or is not possible
     commands: tuple[str, ...] = ()  # the equivalent commands of the field's own tools
     danger: Danger = "change"
+    settle_s: float = 0.0  # so long the world may take to show it: lists are stale for a moment, operators slower still
     hash: str = ""
 
     @property

@@ -6,25 +6,15 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable
 
+from vgpu_console.actions.plan import NO_CONNECTION, REFUSED, USAGE, PlanError
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.keystone import Domain, Project
 from vgpu_console.text import plain
 
-USAGE, NO_CONNECTION, REFUSED = 2, 3, 4
+__all__ = ["NO_CONNECTION", "REFUSED", "USAGE", "PlanError", "find_project", "project_labels"]
 
 _SHOWN = 8
 """So many candidates are listed in a message; a cloud may have hundreds of equal names."""
-
-
-class PlanError(Exception):
-    """No plan can be made. ``str()`` is one plain line; ``exit`` is the command's exit code.
-
-    2: what was asked for makes no sense; 3: a source that is needed has not answered; 4: it is not possible here.
-    """
-
-    def __init__(self, message: str, exit: int = USAGE) -> None:
-        super().__init__(message)
-        self.exit = exit
 
 
 def find_project(facts: Facts, text: str) -> Project:

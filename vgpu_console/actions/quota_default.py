@@ -132,7 +132,7 @@ def plan_restore(
     wanted = {
         str(row.get("project_id") or row.get("domain_id")): (row, row["resource_limit"])
         for step in broken.steps
-        if step.method == "POST" and step.body is not None
+        if isinstance(step, HttpStep) and step.method == "POST" and step.body is not None
         for row in step.body.get("limits", ())
     }
     there = {ground.owner_of(one): one.resource_limit for one in ground.limits.own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -49,6 +50,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.result == "done"
 
 
+LOOK_AGAIN_S = 0.5
+"""Between two looks at a world that takes its time to show a change."""
+
 Progress = Callable[[Plan, int, str], None]
 """Called with the plan, the number of steps taken so far and a word about what happens now."""
 
@@ -64,8 +68,12 @@ def apply(
     *,
     accepted: frozenset[str] = frozenset(),
     progress: Progress = _silent,
+    stop: Callable[[], bool] = lambda: False,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Apply one plan. ``accepted`` are the ids of warnings and unknowns that the operator took upon themselves.
+
+    ``stop`` ends the waiting for a change to show, not a step. ``wait`` is how the time between two looks is spent.
 
     Never raises for what the world does: a refusal, a failure or a change behind our back is an outcome. The journal
     must be writable before anything is sent.
@@ -96,7 +104,7 @@ def apply(
         run = journal.begin(plan, cloud=world.name, overrides=tuple(sorted(accepted)))
     except JournalError as error:
         return Outcome(plan=plan, result="refused", message=str(error))
-    return _take_steps(plan, world, journal, run, progress)
+    return _take_steps(plan, world, journal, run, progress, lambda: _settled(plan, world, progress, stop, wait))
 
 
 def apply_all(
@@ -114,11 +122,33 @@ def apply_all(
         if stop():
             outcomes.append(Outcome(plan=plan, result="interrupted", message="not begun: stopped by the operator"))
             continue
-        outcomes.append(apply(plan, world, journal, accepted=accepted, progress=progress))
+        outcomes.append(apply(plan, world, journal, accepted=accepted, progress=progress, stop=stop))
     return outcomes
 
 
-def _take_steps(plan: Plan, world: World, journal: Journal, run: str, progress: Progress) -> Outcome:
+def _settled(
+    plan: Plan, world: World, progress: Progress, stop: Callable[[], bool], wait: Callable[[float], None]
+) -> dict[str, Any]:
+    """What is read back: as planned, or what it is still when the patience ends. Raises SourceError."""
+    looks = int(plan.settle_s / LOOK_AGAIN_S)
+    observed = world.observe(plan)
+    for _ in range(looks):
+        if observed == plan.after or stop():
+            break
+        progress(plan, len(plan.steps), f"waiting: {_difference(observed, plan.after, ' so far, wanted ')}")
+        wait(LOOK_AGAIN_S)
+        observed = world.observe(plan)
+    return observed
+
+
+def _take_steps(
+    plan: Plan,
+    world: World,
+    journal: Journal,
+    run: str,
+    progress: Progress,
+    settled: Callable[[], dict[str, Any]],
+) -> Outcome:
     taken = 0
     failure = ""
     try:
@@ -137,7 +167,7 @@ def _take_steps(plan: Plan, world: World, journal: Journal, run: str, progress: 
     progress(plan, taken, "verifying")
     observed: dict[str, Any] | None
     try:
-        observed = world.observe(plan)
+        observed = world.observe(plan) if failure else settled()
     except SourceError as error:
         observed = None
         unread = f"what is true now could not be read: {error}"
@@ -194,9 +224,10 @@ def _shown(state: dict[str, Any]) -> str:
     return ", ".join(f"{key} {'none' if value is None else value}" for key, value in state.items())
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _difference(before: dict[str, Any], now: dict[str, Any], between: str = " and is ") -> str:
     changed = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-    return ", ".join(f"{k} was {_word(before.get(k))} and is {_word(now.get(k))}" for k in changed)
+    was = " was " if between == " and is " else " "
+    return ", ".join(f"{k}{was}{_word(before.get(k))}{between}{_word(now.get(k))}" for k in changed)
 
 
 def _word(value: Any) -> str:
