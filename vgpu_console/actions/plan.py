@@ -7,6 +7,28 @@ from typing import Any, Literal
 
 import msgspec
 
+from vgpu_console.model.check import Check, CheckStatus
+
+__all__ = [
+    "NO_CONNECTION",
+    "REFUSED",
+    "USAGE",
+    "Check",
+    "CheckStatus",
+    "Danger",
+    "DeviceCall",
+    "DeviceStep",
+    "HttpStep",
+    "OperatorStep",
+    "Plan",
+    "PlanError",
+    "ShellCall",
+    "ShellStep",
+    "Step",
+    "Target",
+    "sealed",
+]
+
 USAGE, NO_CONNECTION, REFUSED = 2, 3, 4
 
 
@@ -21,19 +43,8 @@ class PlanError(Exception):
         self.exit = exit
 
 
-CheckStatus = Literal["pass", "warn", "fail", "unknown"]
 Danger = Literal["change", "risk", "destroy"]
 """How it is confirmed: yes or no; yes or no after the effect on servers was named; by typing the object's name."""
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition that was looked at while planning, with its evidence. ``unknown`` is not ``pass``."""
-
-    id: str
-    status: CheckStatus
-    evidence: str
-    source: str = ""
-    age_s: float | None = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
