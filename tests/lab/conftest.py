@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.contract.cloud_under_test import CloudUnderTest
+from tests.lab.host_machine import booted_gpu_host, gpu_host  # noqa: F401
 from tests.lab.lab import REPOSITORY, Lab
 from tests.lab.lab_fleet import LabFleet
 from tests.lab.quota_console import QuotaConsole
@@ -30,8 +31,15 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(autouse=True)
-def _pointed_at_lab(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """clouds.yaml of the lab for whoever looks for one, no other OS_* variable; afterwards every knob in its place."""
+def _pointed_at_lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """clouds.yaml of the lab for whoever looks for one, no other OS_* variable; afterwards every knob in its place.
+
+    A test that has a lab host and no cloud brings no cloud up.
+    """
+    if "gpu_host" in request.fixturenames and "lab" not in request.fixturenames:
+        yield
+        return
+    lab: Lab = request.getfixturevalue("lab")
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds_yaml))
