@@ -17,7 +17,8 @@ from tests.fleet.host_builders import (
     vendor_ssh,
     vf,
 )
-from vgpu_console.fleet.devices import HostDevices, host_devices, short_model
+from vgpu_console.fleet.boards import short_model
+from vgpu_console.fleet.devices import HostDevices, host_devices
 from vgpu_console.model.host_facts import DomainFacts, LibvirtFacts, MdevTypeOffer, PciDevice, PciSysfs, SshFacts
 from vgpu_console.model.snapshot import PhysicalGpu, TypeCapacity
 

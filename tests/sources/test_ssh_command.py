@@ -55,7 +55,7 @@ def test_a_host_whose_every_command_is_busybox(host: Path, tmp_path: Path) -> No
     write(host, "/etc/nova/nova.conf", NOVA_CONF)
     folder = tmp_path / "applets"
     folder.mkdir()
-    for applet in ("sh", "awk", "grep", "sed", "xargs", "ls", "head"):
+    for applet in ("sh", "awk", "grep", "sed", "xargs", "ls", "head", "timeout", "cat", "date"):
         (folder / applet).symlink_to(str(BUSYBOX))
     assert run_facts(host, (str(folder / "sh"),), path=str(folder)) == run_facts(host)
 
@@ -84,7 +84,11 @@ def test_the_host_in_words(host: Path) -> None:
     assert (facts.os_id, facts.os_version) == ("rhel", "9.4")
     assert facts.os_name == "Red Hat Enterprise Linux 9.4 (Plow)"
     assert facts.nvidia_driver == "550.90.05"
-    assert facts.gpu_models == (("0000:41:00.0", "NVIDIA A100-PCIE-40GB"), ("0000:5e:00.0", "Tesla T4"))
+    assert facts.gpu_models == (
+        ("0000:41:00.0", "NVIDIA A100-PCIE-40GB"),
+        ("0000:5e:00.0", "Tesla T4"),
+        ("0000:c1:00.0", "NVIDIA H200 NVL"),
+    )
 
 
 def test_pci_functions_with_their_driver_and_parent(host: Path) -> None:
@@ -144,7 +148,7 @@ def test_mdev_bus_absent_empty_and_populated(host: Path, tmp_path: Path) -> None
 def test_a_host_without_any_gpu(tmp_path: Path) -> None:
     write(tmp_path, "/proc/sys/kernel/osrelease", "6.1.0\n")
     facts = facts_of(tmp_path)
-    assert facts == SshFacts(host="gpu-01", kernel="6.1.0", mdev_bus=False)
+    assert facts == SshFacts(host="gpu-01", kernel="6.1.0", mdev_bus=False, mdev_autostart={}, tools={})
 
 
 NOVA_CONF = """\
@@ -347,3 +351,13 @@ def test_a_large_host_fits(host: Path) -> None:
     text = run_facts(host)
     assert len(parse_facts("gpu-01", text).types) == 5 + 8 * 32 * 20
     assert len(text) < OUTPUT_LIMIT / 8
+
+
+def test_mdevctls_definitions_tell_what_starts_with_its_function(tmp_path: Path) -> None:
+    """Pretty-printed as mdevctl writes them, with a folder of scripts beside them as it is packaged."""
+    auto, manual = "4b20d080-1b54-4048-85b3-a6a62d165c01", "5c31e191-2c65-4159-96c4-b7b73e276d12"
+    for uuid, start in ((auto, "auto"), (manual, "manual")):
+        text = f'{{\n  "mdev_type": "nvidia-472",\n  "start": "{start}",\n  "attrs": []\n}}'
+        write(tmp_path, f"/etc/mdevctl.d/0000:41:00.4/{uuid}", text)
+    write(tmp_path, "/etc/mdevctl.d/scripts.d/notes", '"start": "auto"\n')
+    assert facts_of(tmp_path).mdev_autostart == {auto: True, manual: False}

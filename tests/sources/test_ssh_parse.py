@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.sources.fake_host_tree import run_facts
 from vgpu_console.model.host_facts import PciSysfs
 from vgpu_console.sources.base import SourceError
-from vgpu_console.sources.ssh_host import SshHostSource
-from vgpu_console.sources.ssh_parse import framebuffer_of, max_instance_of, parse_answer, parse_facts
+from vgpu_console.sources.ssh_host import SshHostSource, clock_skew
+from vgpu_console.sources.ssh_parse import framebuffer_of, host_clock, max_instance_of, parse_answer, parse_facts
 
 REAL_LINES = Path(__file__).parents[1] / "fixtures" / "h100-host-facts.txt"
 
@@ -219,3 +219,76 @@ def test_a_source_repeats_the_object_while_nothing_changes_and_its_notes() -> No
     with pytest.raises(SourceError, match="the host answered with nothing"):
         source.fetch(changed)
     assert not source.notes
+
+
+@pytest.mark.parametrize(
+    ("host", "began", "ended", "ahead", "error"),
+    [
+        ((1000, 1000), 1000.2, 1000.4, 0.2, 0.6),  # in step, as far as whole seconds can tell
+        ((1030, 1030), 1000.0, 1000.0, 30.5, 0.5),
+        ((940, 940), 1000.0, 1000.2, -59.6, 0.6),
+        ((1000, 1006), 1000.0, 1006.5, 0.25, 0.75),  # six seconds of nvidia-smi are not six seconds of error
+        ((1000, 1000), 1000.0, 1008.0, -3.5, 4.5),  # but a slow way there or back is
+    ],
+)
+def test_the_clock_of_a_host_against_ours(
+    host: tuple[int, int], began: float, ended: float, ahead: float, error: float
+) -> None:
+    assert clock_skew(host, began, ended) == pytest.approx((ahead, error))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 30), st.floats(0, 30), st.floats(0, 30), st.integers(0, 10**9).map(float))
+def test_the_true_difference_is_within_the_error(skew: float, way: float, busy: float, back: float, now: float) -> None:
+    first, last = now + way, now + way + busy
+    found = clock_skew((int((first + skew) // 1), int((last + skew) // 1)), now, last + back)
+    assert found is not None
+    assert abs(found[0] - skew) <= found[1] + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("host", "began", "ended"), [(None, 1.0, 2.0), ((1000, 1000), 5.0, 4.0), ((1000, 2000), 1000.0, 1001.0)]
+)
+def test_a_clock_that_was_set_meanwhile_says_nothing(host: tuple[int, int] | None, began: float, ended: float) -> None:
+    assert clock_skew(host, began, ended) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "clock"),
+    [
+        (("1700000000", "1700000001"), (1700000000, 1700000001)),
+        (("1700000001", "1700000000"), None),
+        (("%s", "%s"), None),
+        (("1700000000", ""), None),
+        (("٣", "٣"), None),
+        (("9" * 5000, "9" * 5000), None),
+    ],
+)
+def test_both_readings_of_the_clock_are_needed(said: tuple[str, str], clock: tuple[int, int] | None) -> None:
+    first = ANSWER.replace("==kernel==", f"==clock==\n{said[0]}\n==kernel==")
+    assert host_clock(first.replace("==end==", f"==clock==\n{said[1]}\n==end==")) == clock
+    assert host_clock(ANSWER) is None
+    assert host_clock("no answer") is None
+
+
+def test_a_skew_that_is_not_contradicted_is_no_new_fact() -> None:
+    """The clock runs on between two readings; only a difference that the error does not explain is told."""
+    ours, theirs = [1000.0], [1010.3]
+
+    def answer() -> str:
+        ours[0] += 0.2
+        theirs[0] += 0.2
+        clock = f"==clock==\n{int(theirs[0])}\n"
+        return ANSWER.replace("==kernel==", f"{clock}==kernel==").replace("==end==", f"{clock}==end==")
+
+    source = SshHostSource("gpu-01", Shell(answer), clock=lambda: ours[0])
+    first = source.fetch(None)
+    assert first.clock_skew_s is not None
+    assert first.clock_error_s is not None
+    assert abs(first.clock_skew_s - 10.3) <= first.clock_error_s
+    for step in (60.4, 60.9, 61.5):
+        ours[0] += step
+        theirs[0] += step
+        assert source.fetch(first) is first
+    theirs[0] -= 30
+    changed = source.fetch(first)
+    assert changed.clock_skew_s == pytest.approx(-19.7, abs=0.61)

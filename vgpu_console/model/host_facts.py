@@ -100,8 +100,38 @@ class PciSysfs(msgspec.Struct, frozen=True, kw_only=True):
     creatable_vgpu_types: tuple[tuple[int, str], ...] | None = None  # (1414, "NVIDIA H200X-1-18C")
 
 
+class NvidiaGpu(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU as NVIDIA's own program and its driver describe it; None where neither has said."""
+
+    address: str
+    name: str = ""  # "NVIDIA A100-PCIE-40GB"
+    ecc_current: bool | None = None
+    ecc_pending: bool | None = None  # after the next reset of the GPU
+    mig: bool | None = None
+    host_mode: str | None = None  # "SR-IOV", "Non SR-IOV": how it carries vGPUs; None also: it carries none
+    mixed_sizes: bool | None = None  # vGPUs of different framebuffer sizes at once ("heterogeneous mode")
+    gsp: bool | None = None  # the GPU's system processor runs firmware
+
+
+class SupportedType(msgspec.Struct, frozen=True, kw_only=True):
+    """A type that ``nvidia-smi vgpu -s -v`` lists for a GPU: what it supports, whatever exists on it now."""
+
+    address: str  # of the GPU
+    type_id: int  # 1414; the number in an mdev type's "nvidia-472"
+    name: str = ""  # "NVIDIA L40S-12Q"
+    max_instances: int | None = None  # on one GPU
+    framebuffer_mib: int | None = None
+    mig: bool | None = None  # backed by a MIG instance instead of a time slice
+
+
 class SshFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of the constant shell command. ``nova_conf`` holds the named options only, group.option -> value."""
+    """One reading of the constant shell command. ``nova_conf`` holds the named options only, group.option -> value.
+
+    ``tools`` holds the paths of those programs that are installed, by name; None when the answer did not get so far.
+    ``create_mdev`` and ``set_vgpu_type`` say whether this SSH user may itself write the file that makes a vGPU: None
+    where the host has no such file. ``clock_skew_s`` is how far the host's clock is ahead of this machine's, known to
+    within ``clock_error_s``.
+    """
 
     host: str
     kernel: str | None = None
@@ -115,3 +145,16 @@ class SshFacts(msgspec.Struct, frozen=True, kw_only=True):
     gpu_models: tuple[tuple[str, str], ...] = ()  # (address, "NVIDIA A100-PCIE-40GB") from /proc/driver/nvidia/gpus
     nova_conf: dict[str, str] | None = None  # None: no nova.conf could be read
     nova_conf_path: str | None = None
+    cpu_model: str | None = None
+    nvidia_gpus: tuple[NvidiaGpu, ...] = ()
+    supported_types: tuple[SupportedType, ...] = ()
+    tools: dict[str, str] | None = None
+    mdev_autostart: dict[str, bool] | None = (
+        None  # uuid -> started with its parent, of defined ones, by mdevctl's files
+    )
+    create_mdev: bool | None = None
+    set_vgpu_type: bool | None = None
+    libvirt_installed: str | None = None  # "10.0.0": the program's own word, which need not be what runs
+    qemu_installed: str | None = None
+    clock_skew_s: float | None = None
+    clock_error_s: float | None = None

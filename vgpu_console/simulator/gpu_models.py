@@ -50,6 +50,11 @@ class Board(msgspec.Struct, frozen=True):
     first_vf: int = 4  # offset of the first virtual function from the physical one
     by_name: dict[str, VgpuType] = {}
 
+    @property
+    def mig_capable(self) -> bool:
+        """Whether the GPU can be cut into instances (of these boards: GA100)."""
+        return self.product.startswith("GA100 ")
+
     def type(self, name: str) -> VgpuType:
         """The type of that name (``A100-20C``), mdev id (``nvidia-472``) or number. Raises KeyError."""
         if not self.by_name:

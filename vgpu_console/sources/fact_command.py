@@ -7,10 +7,13 @@ options named in the awk program below leave the host, and of those only values 
 What it prints: sections that start with ``==name==``, always in this order, ``==end==`` last. Paths are relative::
 
     ==vgpu-console-facts 1==
+    ==clock==                     seconds since the epoch when the command began; again before the end
     ==kernel==                    one line: /proc/sys/kernel/osrelease
     ==os-release==                ID=, VERSION_ID= and PRETTY_NAME= lines of os-release
     ==nvidia==                    "module:<version>" of /sys/module/nvidia/version; the "NVRM version: …" line
+    ==cpu==                       the first "model name" line of /proc/cpuinfo
     ==gpus==                      0000:41:00.0/information:Model: \t\t NVIDIA A100-PCIE-40GB
+                                  0000:41:00.0/information:GPU Firmware: \t 580.159.04     (N/A: no GSP firmware runs)
     ==pci==                       0000:41:00.0/vendor:0x10de      also device, class, numa_node, sriov_numvfs and
                                   sriov_totalvfs, of PCI class 0x03 (display) only
     ==links==                     0000:41:00.4/driver -> ../../../../bus/pci/drivers/nvidia
@@ -23,12 +26,30 @@ What it prints: sections that start with ``==name==``, always in this order, ``=
                                   0000:41:00.4/nvidia-472/available_instances:1
                                   name and description are left out where the function before it on the same bus said
                                   the same of that type; available_instances is always said, and last of a type
+    ==mdev_definitions==          0000:41:00.4/4b20d080-1b54-4048-85b3-a6a62d165c01:  "start": "auto",
+                                  mdevctl's own files, since libvirt tells autostart to nobody who may not change it
     ==nova_conf_files==           /etc/nova/nova.conf readable       (or: unreadable), a line per file looked at
     ==nova_conf==                 /etc/nova/nova.conf<TAB>devices.enabled_mdev_types=nvidia-472
                                   a line per option and file, in the order oslo.config reads them, later ones override;
                                   pci.device_spec and pci.alias: a line per value, all hold;
                                   "<path><TAB><group.option>!" when its value has not the form that option takes
+    ==tools==                     mdevctl:/usr/sbin/mdevctl     a line for each of TOOLS that is installed
+    ==rights==                    create_mdev:yes, set_vgpu_type:no: whether this user may write the first mdev "create"
+                                  or "current_vgpu_type" file there is; a line is left out where there is no such file
+    ==programs==                  "nvidia-smi:" absent, no-timeout (nothing here could end it) or stuck (an earlier one
+                                  hangs in the driver, see below); then what programs said, see _PROGRAMS_AWK:
+                                  libvirt:libvirtd (libvirt) 10.0.0        qemu:QEMU emulator version 8.2.2
+                                  query:00000000:41:00.0, NVIDIA A100-PCIE-40GB, Enabled, Enabled, Disabled
+                                  types:GPU 00000000:41:00.0               types:vGPU Type ID : 0x1d8 …
+                                  modes:<gpu id="00000000:41:00.0">        modes:<host_vgpu_mode>SR-IOV</host_vgpu_mode>
+                                  query status 0                           the exit status, when it has ended
+    ==clock==
     ==end==
+
+nvidia-smi can take seconds, and in a driver that is stuck it cannot even be killed. So it runs beside the command and
+not in it: each program is killed after PROGRAM_LIMIT_S, the command reads what they say for PROGRAMS_LIMIT_S at most,
+and while an earlier nvidia-smi has been hanging in the kernel for half a minute no other is started. Whether ``sudo``
+would let this user do more is not tried: a refusal is logged on the host, and mailed to its administrator, each time.
 """
 
 from __future__ import annotations
@@ -37,6 +58,34 @@ import shlex
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes; the far side stops writing here, and the near side stops reading here."""
+
+PROGRAM_LIMIT_S = 5
+"""Seconds after which a program that the command runs is killed; none is run after it."""
+
+PROGRAMS_LIMIT_S = 6
+"""Seconds that the command spends on all programs together."""
+
+GPU_QUERY = ("--query-gpu=pci.bus_id,name,ecc.mode.current,ecc.mode.pending,mig.mode.current", "--format=csv,noheader")
+"""What nvidia-smi is asked first: the fields of a line are in this order."""
+
+TYPES_QUERY = ("vgpu", "-s", "-v")
+"""The types that each GPU supports, with their maxima, whatever exists on it now."""
+
+MODES_QUERY = ("-q", "-x")
+"""Everything: the only form that tells the vGPU modes, and the one for drivers that know not all of GPU_QUERY."""
+
+TOOLS = {
+    "nvidia-smi": ("/usr/bin", "/usr/local/bin", "/bin"),
+    "mdevctl": ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"),
+    "sriov-manage": ("/usr/lib/nvidia", "/usr/lib64/nvidia", "/usr/bin", "/usr/sbin"),
+    "sudo": ("/usr/bin", "/bin", "/usr/local/bin"),
+    "libvirtd": ("/usr/sbin", "/sbin", "/usr/local/sbin"),
+    "virtqemud": ("/usr/sbin", "/sbin", "/usr/local/sbin"),
+    "qemu-kvm": ("/usr/libexec", "/usr/bin"),
+    "qemu-system-x86_64": ("/usr/bin", "/usr/local/bin"),
+    "qemu-system-aarch64": ("/usr/bin", "/usr/local/bin"),
+}
+"""Programs that say what the host can do, and the folders where each is looked for."""
 
 # The selection of nova.conf, for mawk, gawk and busybox awk (no interval expressions, no gensub). It follows
 # oslo.config: a line that starts with a blank continues the value above it, a comment or an empty line ends it, either
@@ -158,6 +207,32 @@ _MDEV_TYPES_AWK = r"""
 }
 """
 
+# Of what programs say only what is wanted leaves the host, on lines that start with a word of this program, so that
+# none can pass for a heading. "@word" starts an answer and "@status <n>" ends it; the first line of every answer is
+# kept, which is what a program that fails has to say.
+_PROGRAMS_AWK = r"""
+length($0) > 400 { next }
+/^@status [0-9]+$/ { if (what != "") print what " status " $2; what = ""; next }
+/^@[a-z]+$/ { what = substr($0, 2); lines = 0; next }
+what == "" { next }
+{
+  gsub(/[ \t\r]+/, " "); sub(/^ /, ""); sub(/ $/, "")
+  if ($0 == "") next
+  wanted = lines++ == 0
+  if (what == "query") wanted = lines <= 256
+  if (what == "types") wanted += /^GPU [0-9A-Fa-f:.]+$/ || /^(vGPU Type ID|Name|FB Memory) ?:/ ||
+    /^(GPU Instance Profile ID|Max Instances) ?:/
+  if (what == "modes") wanted = /^<gpu id=/ || /^<(product_name|current_ecc|pending_ecc|current_mig)>/ ||
+    /^<(host_vgpu_mode|vgpu_heterogeneous_mode|gsp_firmware_version)>/ || (wanted && !/^</)
+  if (wanted && kept[what]++ < 8192) print what ":" $0
+}
+"""
+
+
+def _tool_lines() -> str:
+    return "\n".join(f"tool {name} {' '.join(folders)}" for name, folders in TOOLS.items())
+
+
 FACT_SCRIPT = (
     r"""R=
 LC_ALL=C; export LC_ALL
@@ -165,6 +240,8 @@ PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 exec 2>/dev/null </dev/null
 {
 echo "==vgpu-console-facts 1=="
+echo "==clock=="
+date +%s
 echo "==kernel=="
 grep -hs "" "$R/proc/sys/kernel/osrelease"
 echo "==os-release=="
@@ -173,8 +250,10 @@ grep -hsE "^(ID|VERSION_ID|PRETTY_NAME)=" "$o"
 echo "==nvidia=="
 grep -hs "" "$R/sys/module/nvidia/version" | sed "s/^/module:/"
 grep -hs "^NVRM version" "$R/proc/driver/nvidia/version"
+echo "==cpu=="
+grep -s -m 1 "^model name" "$R/proc/cpuinfo"
 echo "==gpus=="
-cd "$R/proc/driver/nvidia/gpus" && grep -Hs "^Model" /dev/null */information
+cd "$R/proc/driver/nvidia/gpus" && grep -HsE "^(Model|GPU Firmware)" /dev/null */information
 echo "==pci=="
 p=
 cd "$R/sys/bus/pci/devices" && p=$(grep -ls "^0x03" /dev/null */class | sed "s,/class$,,") && printf "%s\n" $p |
@@ -186,6 +265,14 @@ echo "==links=="
 echo "==vgpu=="
 [ -n "$p" ] && printf "%s/nvidia/current_vgpu_type\n" $p |
   awk '{ print; sub(/current_vgpu_type$/, "creatable_vgpu_types"); print }' | xargs grep -Hs "" /dev/null
+typed=
+for a in $p; do
+  f=$a/nvidia/current_vgpu_type
+  [ -e "$f" ] || continue
+  if [ -w "$f" ]; then typed=yes; else typed=no; fi
+  break
+done
+made=
 echo "==mdev_bus=="
 if cd "$R/sys/class/mdev_bus"; then
   set -- *; [ -e "$1" ] || set --
@@ -196,10 +283,18 @@ if cd "$R/sys/class/mdev_bus"; then
     xargs grep -Hs "" /dev/null | awk '"""
     + _MDEV_TYPES_AWK
     + r"""'
+  for d in *; do
+    set -- "$d"/mdev_supported_types/*/create
+    [ -e "$1" ] || continue
+    if [ -w "$1" ]; then made=yes; else made=no; fi
+    break
+  done
 else
   echo no
   echo "==mdev_types=="
 fi
+echo "==mdev_definitions=="
+cd "$R/etc/mdevctl.d" && printf "%s\n" */* | xargs grep -Hs '"start"' /dev/null
 cd /
 echo "==nova_conf_files=="
 c=$R/var/lib/config-data/puppet-generated/nova_libvirt/etc/nova
@@ -217,6 +312,67 @@ echo "==nova_conf=="
 [ $# -eq 0 ] || awk -v root="$R" '"""
     + _NOVA_CONF_AWK
     + r"""' "$@"
+echo "==tools=="
+smi= daemon= qemu=
+tool() {
+  t=$1; shift
+  for d in "$@"; do
+    [ -f "$R$d/$t" ] && [ -x "$R$d/$t" ] || continue
+    echo "$t:$d/$t"
+    case $t in
+      nvidia-smi) smi=$R$d/$t ;;
+      libvirtd | virtqemud) daemon=${daemon:-$R$d/$t} ;;
+      qemu-*) qemu=${qemu:-$R$d/$t} ;;
+    esac
+    return
+  done
+}
+"""
+    + _tool_lines()
+    + r"""
+echo "==rights=="
+[ -z "$made" ] || echo "create_mdev:$made"
+[ -z "$typed" ] || echo "set_vgpu_type:$typed"
+echo "==programs=="
+stuck() {
+  read -r up idle <"$R/proc/uptime" || return 1
+  grep -lsx nvidia-smi "$R"/proc/[0-9]*/comm | sed "s/comm$/stat/" | while read -r f; do grep -s "" "$f"; done |
+    awk -v up="$up" '{ sub(/^.*[)] /, ""); if ($1 == "D" && up * 100 - $20 > 3000) found = 1 } END { exit !found }'
+}
+ask() {
+  echo "@$1"; shift
+  timeout -s KILL """
+    + str(PROGRAM_LIMIT_S)
+    + r""" "$@"
+  s=$?
+  echo "@status $s"
+  [ $s -ne 137 ]
+}
+k=
+if ! command -v timeout >/dev/null; then k=no-timeout; elif [ -z "$smi" ]; then k=absent; elif stuck; then k=stuck; fi
+[ -z "$k" ] || echo "nvidia-smi:$k"
+if [ "$k" != no-timeout ]; then
+  (
+    (
+      { [ -z "$daemon" ] || ask libvirt "$daemon" --version; } &&
+        { [ -z "$qemu" ] || ask qemu "$qemu" --version; } &&
+        [ -z "$k" ] && ask query "$smi" """
+    + shlex.join(GPU_QUERY)
+    + r""" &&
+        ask types "$smi" """
+    + shlex.join(TYPES_QUERY)
+    + r""" && ask modes "$smi" """
+    + shlex.join(MODES_QUERY)
+    + r"""
+    ) &
+  ) | timeout """
+    + str(PROGRAMS_LIMIT_S)
+    + r""" cat | awk '"""
+    + _PROGRAMS_AWK
+    + r"""'
+fi
+echo "==clock=="
+date +%s
 echo "==end=="
 } | head -c """
     + str(OUTPUT_LIMIT)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from vgpu_console.model.host_facts import PciSysfs, SshFacts, VgpuTypeDescription
 from vgpu_console.sources.base import SourceError
-from vgpu_console.sources.fact_command import OUTPUT_LIMIT
+from vgpu_console.sources.fact_command import OUTPUT_LIMIT, TOOLS
+from vgpu_console.sources.nvidia_parse import ProgramAnswers, nvidia_gpus, supported_types
 from vgpu_console.text import plain
 
 _MAGIC = "==vgpu-console-facts 1=="
@@ -15,6 +16,12 @@ _HEADER = re.compile(r"==([a-z_-]+)==")
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _VERSION = re.compile(r"\b([0-9]{2,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?)\b")
+_DEFINITION = re.compile(
+    r"[0-9A-Za-z:._-]+/(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}):"
+    r'\s*"start"\s*:\s*"(?P<start>auto|manual)"'
+)
+_EPOCH = re.compile(r"[0-9]{1,11}")
+_YES_NO = {"yes": True, "no": False}
 _NVIDIA = "10de"
 _LONG_VALUE = 16384  # characters of one nova.conf value: a list of some hundred PCI addresses
 
@@ -42,6 +49,10 @@ def parse_answer(host: str, text: str) -> tuple[SshFacts, tuple[str, ...]]:
     pci, types = _pci(sections), _mdev_types(sections.get("mdev_types", ()))
     nova_conf, path, conf_notes = _nova_conf(sections)
     notes.extend(conf_notes)
+    programs = ProgramAnswers(sections.get("programs", ()))
+    notes.extend(programs.notes())
+    rights = dict(line.split(":", 1) for line in sections.get("rights", ()) if ":" in line)
+    gpus = sections.get("gpus", ())
     release = dict(_os_release(sections.get("os-release", ())))
     bus = next(iter(sections.get("mdev_bus", ())), "").split()
     facts = SshFacts(
@@ -54,9 +65,18 @@ def parse_answer(host: str, text: str) -> tuple[SshFacts, tuple[str, ...]]:
         mdev_bus=None if not bus or bus[0] not in ("yes", "no") else bus[0] == "yes" and bus[1:] != ["0"],
         types=types,
         pci=_gpu_functions(pci, {t.address for t in types}),
-        gpu_models=tuple(_gpu_models(sections.get("gpus", ()))),
+        gpu_models=tuple((a, plain(model, 256)) for a, model in _gpu_information(gpus, "Model")),
         nova_conf=nova_conf,
         nova_conf_path=path,
+        cpu_model=_first(line.partition(":")[2] for line in sections.get("cpu", ())),
+        nvidia_gpus=nvidia_gpus(programs, dict(_gpu_information(gpus, "GPU Firmware"))),
+        supported_types=supported_types(programs.said.get("types", ())),
+        tools=dict(_tools(sections["tools"])) if "tools" in sections else None,
+        mdev_autostart=_autostarts(sections["mdev_definitions"]) if "mdev_definitions" in sections else None,
+        create_mdev=_YES_NO.get(rights.get("create_mdev", "")),
+        set_vgpu_type=_YES_NO.get(rights.get("set_vgpu_type", "")),
+        libvirt_installed=programs.version("libvirt"),
+        qemu_installed=programs.version("qemu"),
     )
     return facts, tuple(notes)
 
@@ -117,11 +137,34 @@ def _nvidia_driver(lines: Iterable[str]) -> str | None:
     return found
 
 
-def _gpu_models(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _gpu_information(lines: Iterable[str], label: str) -> Iterator[tuple[str, str]]:
+    """(address, value) of the lines with that label in /proc/driver/nvidia/gpus/<address>/information."""
     for line in lines:
-        path, _, value = line.partition("/information:Model:")
+        path, _, value = line.partition(f"/information:{label}:")
         if _ADDRESS.fullmatch(path.lower()) and value.strip():
-            yield path.lower(), plain(value.strip(), 256)
+            yield path.lower(), value.strip()
+
+
+def _tools(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        name, _, path = line.partition(":")
+        if name in TOOLS and path.startswith("/"):
+            yield name, plain(path.strip(), 256)
+
+
+def host_clock(text: str) -> tuple[int, int] | None:
+    """The host's clock at the beginning and the end of the command, seconds since the epoch; None unless it said both.
+
+    A clock that went backwards meanwhile says nothing.
+    """
+    try:
+        said = [line.strip() for line in _sections(text).get("clock", ())]
+    except SourceError:
+        return None
+    if len(said) != 2 or not all(_EPOCH.fullmatch(s) for s in said):
+        return None
+    first, last = int(said[0]), int(said[1])
+    return (first, last) if first <= last else None
 
 
 class _Function:
@@ -186,6 +229,16 @@ def _gpu_functions(pci: dict[str, PciSysfs], mdev_parents: set[str]) -> tuple[Pc
     """NVIDIA's functions and mdev parents with their physical functions; not the display chip of a server's board."""
     parents = mdev_parents | {f.physical_function for a, f in pci.items() if a in mdev_parents and f.physical_function}
     return tuple(f for a, f in sorted(pci.items()) if f.vendor_id == _NVIDIA or a in parents)
+
+
+def _autostarts(lines: Iterable[str]) -> dict[str, bool]:
+    """``0000:41:00.4/<uuid>:  "start": "auto",`` by uuid."""
+    found = {}
+    for line in lines:
+        definition = _DEFINITION.match(line)
+        if definition is not None:
+            found[definition["uuid"].lower()] = definition["start"] == "auto"
+    return found
 
 
 def _mdev_types(lines: Iterable[str]) -> tuple[VgpuTypeDescription, ...]:
