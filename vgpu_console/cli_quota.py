@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vgpu_console import cli_run
-from vgpu_console.cli_options import FORMATS, NumberCommand, examples, given_of, global_options, output_option, typed
+from vgpu_console.cli_options import (
+    CHANGING,
+    FORMATS,
+    PLAN_FORMATS,
+    NumberCommand,
+    OrderedGroup,
+    changing,
+    examples,
+    given_of,
+    global_options,
+    output_option,
+    typed,
+    way_of,
+)
+
+if TYPE_CHECKING:
+    from vgpu_console.cli_plan import Way
 
 _OF_VIEW = "vgpu_console.quota"
 """The key in ``ctx.meta`` of what the view's own options were given in front of a subcommand."""
 
-_PLAN_FORMATS = ("table", "json")
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 _RESOURCE = click.option(
     "--resource",
@@ -24,34 +38,16 @@ _RESOURCE = click.option(
     help="class:VGPU, class:CUSTOM_… or servers.",
 )
 
-_CHANGING = """
-    Shown before it is done: before and after, what it means, the checks, the commands of the openstack client that do
-    the same, and how it is undone. On a terminal you are asked; anywhere else nothing is done without --yes. What is
-    there is read again right before and right after, and every step goes into the journal.
-
-    A check that warns, or could not be looked at, is accepted by answering yes, or with --accept. The hosts are read
-    too, which may take long, where only they can settle a check that was not accepted.
-
-    \b
-    Exit codes:
-      0  done; with --dry-run: nothing forbids it
-      1  failed
-      2  bad input: nothing was sent
-      3  no connection
-      4  refused, or changed by somebody else since it was planned
-      5  some of several were not done"""
-
-
-class _Group(click.Group):
-    """Lists its subcommands in the order of their use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+_CHANGES = CHANGING.format(
+    tools="the openstack client",
+    more=""" The hosts are read
+    too, which may take long, where only they can settle a check that was not accepted.""",
+)
 
 
 @click.group(
     "quota",
-    cls=_Group,
+    cls=OrderedGroup,
     invoke_without_command=True,
     subcommand_metavar="[COMMAND [ARGS]...]",
     short_help="Projects' vGPU limits and use; set, audit, import them.",
@@ -74,8 +70,8 @@ def quota(ctx: click.Context, output: str, host: tuple[str, ...], project: tuple
     """Each project's limit and use of vGPU resources.
 
     origin says whether the limit is the project's own, the registered default, or missing, and then what that means
-    on this cloud. -1 is unlimited. used is what Placement counts: servers, migrations that run (which count twice) and
-    what is leaked.
+    on this cloud. -1 is unlimited. used is what Placement counts: servers, migrations and resizes under way (which
+    count twice) and what is leaked.
     """
     if ctx.invoked_subcommand is None and totals:
         if host or project:
@@ -90,7 +86,7 @@ def quota(ctx: click.Context, output: str, host: tuple[str, ...], project: tuple
     return None
 
 
-def _form(ctx: click.Context, output: str, *, project: bool = False, formats: tuple[str, ...] = _PLAN_FORMATS) -> str:
+def _form(ctx: click.Context, output: str, *, project: bool = False, formats: tuple[str, ...] = PLAN_FORMATS) -> str:
     """The format, which may stand in front of the subcommand too. Raises UsageError for the view's filters there."""
     view: dict[str, Any] = ctx.meta.get(_OF_VIEW, {})
     for name in ("host", "totals", *(() if project else ("project",))):
@@ -104,37 +100,29 @@ def _form(ctx: click.Context, output: str, *, project: bool = False, formats: tu
     return str(before)
 
 
-def _changing(*show: str) -> Callable[[_F], _F]:
-    """The options of every command that changes something; ``show`` are global ones that its help names too."""
+def _planned(*show: str, project: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """The options of a command that changes something, given to it as one ``way``; ``project``: the view's stays."""
 
-    def decorate(function: _F) -> _F:
-        for option in _plan_options(show):
-            function = option(function)
-        return function
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @changing(*show)
+        @click.pass_context
+        def command(
+            ctx: click.Context,
+            /,
+            dry_run: bool,
+            yes: bool,
+            accept: tuple[str, ...],
+            expect: tuple[str, ...],
+            output: str,
+            **more: Any,
+        ) -> int:
+            way = way_of(dry_run, yes, accept, expect, _form(ctx, output, project=project))
+            return function(ctx, way, **more)
+
+        command.__doc__ = function.__doc__
+        return command
 
     return decorate
-
-
-def _plan_options(show: tuple[str, ...]) -> tuple[Callable[[_F], _F], ...]:
-    return (
-        global_options(hidden=True, show=("--read-only", *show)),
-        output_option(_PLAN_FORMATS),
-        click.option(
-            "--expect",
-            multiple=True,
-            metavar="HASH",
-            help="Refuse when the plan has another hash than a dry run showed; once per plan.",
-        ),
-        click.option("--accept", multiple=True, metavar="CHECK", help="Accept what this check says; repeatable."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
-    )
-
-
-def _way(dry_run: bool, yes: bool, accept: tuple[str, ...], expect: tuple[str, ...], form: str) -> Any:
-    from vgpu_console.cli_plan import Way
-
-    return Way(dry_run=dry_run, yes=yes, accept=frozenset(accept), expect=expect, form=form)
 
 
 @quota.command(
@@ -151,21 +139,9 @@ def _way(dry_run: bool, yes: bool, accept: tuple[str, ...], expect: tuple[str, .
 @click.argument("projects", nargs=-1, required=True, metavar="PROJECT...")
 @click.argument("limit", metavar="N")
 @_RESOURCE
-@_changing()
-@click.pass_context
-def set_(
-    ctx: click.Context,
-    projects: tuple[str, ...],
-    limit: str,
-    resource: str,
-    dry_run: bool,
-    yes: bool,
-    accept: tuple[str, ...],
-    expect: tuple[str, ...],
-    output: str,
-) -> int:
+@_planned()
+def set_(ctx: click.Context, way: Way, projects: tuple[str, ...], limit: str, resource: str) -> int:
     """Give each PROJECT (an id, a name, or name@domain) the limit N: 0 or more, or -1 for unlimited."""
-    way = _way(dry_run, yes, accept, expect, _form(ctx, output))
     from vgpu_console import cli_quota_change
 
     return cli_quota_change.set_limits(given_of(ctx), tuple(map(typed, projects)), typed(limit), resource, way)
@@ -183,24 +159,13 @@ def set_(
 )
 @click.argument("limit", metavar="N")
 @_RESOURCE
-@_changing()
-@click.pass_context
-def default(
-    ctx: click.Context,
-    limit: str,
-    resource: str,
-    dry_run: bool,
-    yes: bool,
-    accept: tuple[str, ...],
-    expect: tuple[str, ...],
-    output: str,
-) -> int:
+@_planned()
+def default(ctx: click.Context, way: Way, limit: str, resource: str) -> int:
     """Set the default: the registered limit, created where Nova looks for it when there is none.
 
     Keystone changes no default while projects have limits of their own: those are then taken away and set again, and
     the plan names them.
     """
-    way = _way(dry_run, yes, accept, expect, _form(ctx, output))
     from vgpu_console import cli_quota_change
 
     return cli_quota_change.set_default(given_of(ctx), typed(limit), resource, way)
@@ -213,23 +178,12 @@ def default(
 )
 @click.argument("projects", nargs=-1, required=True, metavar="PROJECT...")
 @_RESOURCE
-@_changing()
-@click.pass_context
-def clear(
-    ctx: click.Context,
-    projects: tuple[str, ...],
-    resource: str,
-    dry_run: bool,
-    yes: bool,
-    accept: tuple[str, ...],
-    expect: tuple[str, ...],
-    output: str,
-) -> int:
+@_planned()
+def clear(ctx: click.Context, way: Way, projects: tuple[str, ...], resource: str) -> int:
     """Take the own limit of each PROJECT away, so that the default holds.
 
     A project that is gone is named by its id: its limit is still there.
     """
-    way = _way(dry_run, yes, accept, expect, _form(ctx, output))
     from vgpu_console import cli_quota_change
 
     return cli_quota_change.clear_limits(given_of(ctx), projects, resource, way)
@@ -241,29 +195,19 @@ def clear(
     epilog=examples("  vgpu-console quota restore\n  vgpu-console journal\n  vgpu-console quota restore 3f1c9a0b7d24"),
 )
 @click.argument("run", metavar="[RUN]", required=False)
-@_changing()
-@click.pass_context
-def restore(
-    ctx: click.Context,
-    run: str | None,
-    dry_run: bool,
-    yes: bool,
-    accept: tuple[str, ...],
-    expect: tuple[str, ...],
-    output: str,
-) -> int:
+@_planned()
+def restore(ctx: click.Context, way: Way, run: str | None) -> int:
     """Set again the projects' own limits that a change of a default took away and, broken off, did not set again.
 
     RUN is the change's id in the journal; without it, the last change of a default is meant.
     """
-    way = _way(dry_run, yes, accept, expect, _form(ctx, output))
     from vgpu_console import cli_quota_change
 
     return cli_quota_change.restore_limits(given_of(ctx), run, way)
 
 
 for _command in (set_, default, clear, restore):
-    _command.help = f"{_command.help}\n{_CHANGING}"
+    _command.help = f"{_command.help}\n{_CHANGES}"
 
 
 @quota.command(
@@ -310,18 +254,8 @@ def audit(ctx: click.Context, output: str, fail_on: str | None) -> int:
 )
 @click.option("--project", multiple=True, metavar="NAME|ID", help="Also this project's own quota; repeatable.")
 @click.option("--proposals", is_flag=True, help="Also create the defaults proposed for what legacy quota never knew.")
-@_changing("--region")
-@click.pass_context
-def import_(
-    ctx: click.Context,
-    project: tuple[str, ...],
-    proposals: bool,
-    dry_run: bool,
-    yes: bool,
-    accept: tuple[str, ...],
-    expect: tuple[str, ...],
-    output: str,
-) -> int:
+@_planned("--region", project=True)
+def import_(ctx: click.Context, way: Way, project: tuple[str, ...], proposals: bool) -> int:
     """Create what Nova's legacy quota says as unified limits: the defaults, and of projects named their own quota.
 
     What nova-manage limits migrate_to_unified_limits does, over the APIs. What is there is never overwritten. Classes
@@ -342,7 +276,6 @@ def import_(
     "missing" in the JSON, and does not change the exit code.
     """
     before: tuple[str, ...] = ctx.meta.get(_OF_VIEW, {}).get("project", ())
-    way = _way(dry_run, yes, accept, expect, _form(ctx, output, project=True))
     from vgpu_console import cli_quota_change
 
     return cli_quota_change.import_legacy(given_of(ctx), (*before, *project), proposals, way)
@@ -359,7 +292,7 @@ def import_(
 @click.argument("project", metavar="PROJECT")
 @click.argument("flavor", metavar="FLAVOR")
 @click.argument("count", metavar="N", type=click.IntRange(1, 100_000), default=1)
-@output_option(_PLAN_FORMATS)
+@output_option(PLAN_FORMATS)
 @global_options(hidden=True)
 @click.pass_context
 def what_if(ctx: click.Context, project: str, flavor: str, count: int, output: str) -> int:

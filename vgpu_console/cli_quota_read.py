@@ -11,7 +11,7 @@ import click
 
 from vgpu_console.actions.projects import PlanError, find_project
 from vgpu_console.cli_output import Layout, json_text, write, write_table
-from vgpu_console.cli_plan import Reading, reading
+from vgpu_console.cli_plan import reading
 from vgpu_console.cli_run import (
     FAILED,
     NAME,
@@ -28,10 +28,8 @@ from vgpu_console.cli_run import (
     settings_of,
     tell_gaps,
 )
-from vgpu_console.model.placement import Candidates
 from vgpu_console.model.snapshot import Finding
 from vgpu_console.rules import what_if
-from vgpu_console.sources.base import SourceError
 from vgpu_console.text import plain
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import EVERYTHING, OPENSTACK, View, column
@@ -135,7 +133,10 @@ def show_what_if(given: Given, project: str, flavor: str, count: int, form: str)
         except what_if.UnknownName as error:
             say(f"{NAME}: {error}")
             return USAGE
-        candidates = _candidates(read, chosen)
+        request = what_if.request_of(chosen)
+        candidates = read.fleet.candidates(request.groups, request.policy)
+        if candidates.error:
+            say(f"allocation candidates: {candidates.error}")
         answer = what_if.can_start(read.facts, read.snapshot, project_id, chosen.id, count, candidates)
     if form == "json":
         sys.stdout.write(json_text(answer, pretty=True) + "\n")
@@ -144,18 +145,6 @@ def show_what_if(given: Given, project: str, flavor: str, count: int, form: str)
     sys.stdout.flush()
     tell_gaps([s for s in read.snapshot.sources if s.kind in OPENSTACK], read.snapshot.errors)
     return {"yes": OK, "no": REFUSED}.get(answer.verdict, PARTIAL)
-
-
-def _candidates(read: Reading, flavor: Any) -> Candidates | None:
-    """Placement's own answer for one such server; None, and why on stderr, when it has none to give."""
-    from vgpu_console.sources.placement import PlacementSource
-
-    request = what_if.request_of(flavor)
-    try:
-        return PlacementSource(read.fleet.cloud, dict).candidates(request.groups, policy=request.policy)
-    except SourceError as error:
-        say(f"allocation candidates: {error}")
-        return None
 
 
 def _write_answer(answer: what_if.WhatIf, how: Layout) -> None:

@@ -14,14 +14,16 @@ from textual.widgets import Input
 from vgpu_console.actions.projects import PlanError, find_project, project_labels
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import Flavor
+from vgpu_console.model.placement import Candidates, RequestGroup
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.rules.quota_requests import nova_resources
-from vgpu_console.rules.what_if import UnknownName, WhatIf, can_start
+from vgpu_console.rules.what_if import UnknownName, WhatIf, can_start, find_flavor, request_of
 from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.screens.dialogs.page import Page
 from vgpu_console.screens.lines import Line
 from vgpu_console.screens.render.what_if import what_if_lines
 from vgpu_console.screens.render.wrap import hang
+from vgpu_console.screens.widgets.cells import glyphs
 from vgpu_console.screens.widgets.span_line import SpanLine
 from vgpu_console.text import plain
 
@@ -36,9 +38,17 @@ class WhatIfDialog(Dialog[None]):
     heading = "What if"
     AUTO_FOCUS = ""
 
-    def __init__(self, known: Callable[[], tuple[Facts, Snapshot]], project_id: str | None) -> None:
+    def __init__(
+        self,
+        known: Callable[[], tuple[Facts, Snapshot]],
+        candidates: Callable[[Sequence[RequestGroup], str | None], Candidates],
+        project_id: str | None,
+    ) -> None:
+        """``known`` gives what has been read; ``candidates`` asks Placement and blocks."""
         super().__init__()
         self._known = known
+        self._candidates = candidates
+        self._asking = False
         facts, _ = known()
         self._labels = project_labels(facts)
         self._project = self._labels.get(project_id or "", "")
@@ -90,7 +100,12 @@ class WhatIfDialog(Dialog[None]):
         if self._next_empty():
             return
         project, flavor, count = (line.value.strip() for line in self.query(Input))
-        self._answer, self._wrong = None, ""
+        self._answer, self._wrong, self._asking = None, "", True
+        self._show()
+        # beside the dialog's own messages, so that it can be closed; another enter makes an older question void
+        self.run_worker(self._find_out(project, flavor, count), exclusive=True)
+
+    async def _find_out(self, project: str, flavor: str, count: str) -> None:
         try:
             self._answer = await asyncio.to_thread(self._ask, project, flavor, count)
         except (PlanError, UnknownName) as error:
@@ -98,20 +113,31 @@ class WhatIfDialog(Dialog[None]):
             near = [f.name for f in self._flavors if flavor and f.name.casefold().startswith(flavor.casefold())]
             if near and flavor not in near:
                 self._wrong += f"; there are {', '.join(near[:8])}"
+        self._asking = False
+        self._show()
+
+    def _show(self) -> None:
         page = self.query_one(Page)
         page.restate()
         page.scroll_home(animate=False)
 
     def _ask(self, project: str, flavor: str, count: str) -> WhatIf:
+        """The answer, with Placement's own word for it. Blocks. Raises PlanError, UnknownName."""
         if not count.isascii() or not count.isdigit() or not 1 <= int(count[:9]) <= _MOST:
             raise UnknownName(f"{count[:20]!r} is no number of servers: 1 to {_MOST}")
         facts, snapshot = self._known()
         exact = {label: id for id, label in self._labels.items()}.get(project)
-        return can_start(facts, snapshot, exact or find_project(facts, project).id, flavor, int(count))
+        project_id = exact or find_project(facts, project).id
+        chosen = find_flavor(facts, flavor)
+        request = request_of(chosen)
+        candidates = self._candidates(request.groups, request.policy)
+        return can_start(facts, snapshot, project_id, chosen.id, int(count), candidates)
 
     def _lines(self, width: int) -> Sequence[Line]:
         if self._wrong:
             return [(), *hang((("✗ ", "fail"),), self._wrong, "", width)]
+        if self._asking:
+            return [(), ((f"asking Placement {glyphs().pending}", "muted"),)]
         if self._answer is not None:
             return [(), *what_if_lines(self._answer, width)]
         if not self._flavors:

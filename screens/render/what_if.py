@@ -30,7 +30,7 @@ def what_if_lines(answer: WhatIf, width: int) -> list[Line]:
     if answer.quota.note:
         lines += hang((("    ", ""),), answer.quota.note, "muted", width)
     lines += [(), _part("Capacity", answer.capacity.verdict)]
-    if answer.capacity.note:
+    if answer.capacity.note and answer.capacity.note not in answer.why:
         lines += hang((("    ", ""),), answer.capacity.note, "", width)
     column = max((len(h.host) for h in answer.capacity.hosts), default=0)
     for host in sorted(answer.capacity.hosts, key=lambda h: (-h.room, h.host)):
@@ -39,7 +39,7 @@ def what_if_lines(answer: WhatIf, width: int) -> list[Line]:
         first = (state, (f"{words.clip(host.host, 24):<{min(24, column)}}  ", ""), (f"{room:<10} ", "accent"))
         said = "; ".join(host.reasons)
         if not host.certain:
-            said = "by Placement only: what its GPUs can make is not known" + (f"; {said}" if said else "")
+            said = f"by Placement only: {said}"
         lines += hang(first, said, "muted", width)
     return lines
 

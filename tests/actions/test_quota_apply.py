@@ -46,7 +46,7 @@ def test_below_usage_is_applied_only_when_that_was_accepted(console: Console) ->
     plan = set_plan(console, "vdi", 5)
     refused = console.apply(plan, accept=False)
     assert (refused.result, limits_in(console.cloud)["vdi"]) == ("refused", 6)
-    assert "quota.below-usage: 6 vGPU in use, 1 above the limit of 5" in refused.message
+    assert "quota.below-usage: 6 vGPUs in use, 1 above the limit of 5" in refused.message
     assert console.apply(plan).result == "done"
     assert limits_in(console.cloud)["vdi"] == 5
 

@@ -40,9 +40,7 @@ class TestSetting:
         )
         assert (plan.before, plan.after) == ({"limit": 10}, {"limit": 12})
         assert plan.commands == (f"openstack limit set --resource-limit 12 {limit_id}",)
-        assert [(s.method, s.body) for s in requests(plan.inverse)] == [
-            ("PATCH", {"limit": {"resource_limit": 10}})
-        ]
+        assert [(s.method, s.body) for s in requests(plan.inverse)] == [("PATCH", {"limit": {"resource_limit": 10}})]
 
     def test_a_first_own_limit_is_created_beside_the_default(self, console: Console) -> None:
         plan = set_plan(console, "render", 6)
@@ -77,7 +75,10 @@ class TestSetting:
         quotas = tuple(changed(q, in_flight=1, leaked=2) if q.project == "vdi" else q for q in console.snapshot.quotas)
         console.snapshot = changed(console.snapshot, quotas=quotas)
         plan = set_plan(console, "vdi", 5)
-        assert any(line.startswith("one of the 6 counts twice while a migration runs, and goes by itself") for line in plan.effect)
+        assert any(
+            line.startswith("one of the 6 counts twice while a migration runs, and goes by itself")
+            for line in plan.effect
+        )
         assert any(line.startswith("two of the 6 are held by nothing that runs") for line in plan.effect)
 
     def test_the_same_value_is_nothing_to_do(self, console: Console) -> None:
@@ -205,7 +206,9 @@ class TestDefault:
         console.cloud.state.limits.clear()
         console.read()
         plan = plan_default(console.facts, console.snapshot, VGPU, 5, NOW)
-        assert [(s.method, s.body) for s in requests(plan.steps)] == [("PATCH", {"registered_limit": {"default_limit": 5}})]
+        assert [(s.method, s.body) for s in requests(plan.steps)] == [
+            ("PATCH", {"registered_limit": {"default_limit": 5}})
+        ]
         assert [s.body for s in requests(plan.inverse)] == [{"registered_limit": {"default_limit": 4}}]
         assert check(plan, "quota.below-usage").evidence == "2 would be above the default: ml-research, vdi"
 
@@ -282,7 +285,7 @@ class TestChecks:
         [
             (40, 26, 20, "pass", "40 promised in all, the hosts hold 40, and 1 project has no limit"),
             (40, 26, 21, "warn", "41 promised in all, the hosts hold 40"),
-            (None, 26, 21, "unknown", "how many vGPU the hosts can hold is not known"),
+            (None, 26, 21, "unknown", "how many vGPUs the hosts can hold is not known"),
             (40, None, 21, "unknown", "what is promised in all is not known"),
             (10, 26, 5, "pass", "nothing more is promised than before"),
             (40, 26, -1, "warn", "can be more than all hosts hold"),

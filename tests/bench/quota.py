@@ -22,7 +22,6 @@ from vgpu_console.simulator.generator import FleetSize, generate
 
 PROJECTS = 5000
 HOSTS = 15
-"""Under 2,000 resource providers, of which one request tells what is used; above that it takes one per host."""
 USAGE_S = 0.02
 """What one usage takes."""
 AT_MOST = 12
@@ -67,7 +66,34 @@ class _GeneratedFleet(Fleet):
 
 
 def figures() -> Iterator[Figure]:
-    """Requests of a cold view, the first rows beside the last usage, and requests at once."""
+    """What ``vgpu-console quota`` asks for; how the same cloud comes onto a screen, which reads it for every view."""
+    yield from _command()
+    yield from _screen()
+
+
+def _command() -> Iterator[Figure]:
+    fleet = _GeneratedFleet(Settings(), DemoChoice(None), kinds=OPENSTACK, use_only=True)
+    watch = _Watch(fleet)
+    began = time.perf_counter()
+    snapshot = fleet.snapshot(300.0)
+    ended = time.perf_counter()
+    fleet.close()
+    total = fleet.cloud.requests
+    asked = sum(watch.counts.values())  # the rest are tokens and the services' version documents
+    usages = watch.counts["placement /usages"]
+    using = len({q.project_id for q in snapshot.quotas if q.used})
+    whole = all(s.fetched_at is not None for s in snapshot.sources) and len(snapshot.quotas) >= PROJECTS
+    yield Figure(
+        f"quota view, {PROJECTS:,} projects, {using} with usage",
+        f"{total} requests: {usages} usages, {asked - usages} lists, {total - asked} tokens and versions",
+        f"{len(snapshot.quotas):,} rows in {ended - began:.2f} s",
+        aim=f"at most {AT_MOST}, and one per project with usage",
+        met=whole and using > 0 and total - usages <= AT_MOST and usages <= using,
+    )
+    yield Figure("quota view, requests at once", f"at most {watch.peak}", aim="bounded", met=watch.peak <= 16)
+
+
+def _screen() -> Iterator[Figure]:
     fleet = _GeneratedFleet(Settings(), DemoChoice(None), kinds=OPENSTACK)
     watch = _Watch(fleet)
     engine = fleet.engine()
@@ -84,28 +110,12 @@ def figures() -> Iterator[Figure]:
     engine.start(show)
     if not whole.wait(300):
         raise TimeoutError("the quota view was not whole after 300 s")
-    ended = time.perf_counter()
-    snapshot = engine.snapshot
     engine.stop()
-    total = fleet.cloud.requests
-    asked = sum(watch.counts.values())  # the rest are tokens and the services' version documents
-    usages = watch.counts["placement /usages"]
-    holders = watch.counts["placement allocations"]
-    using = sum(1 for q in snapshot.quotas if q.used)
-    yield Figure(
-        f"quota view, {PROJECTS:,} projects, {using} with usage",
-        f"{total} requests: {usages} usages, {holders} held providers, {asked - usages - holders} lists, "
-        f"{total - asked} tokens and versions",
-        f"{len(snapshot.quotas):,} rows in {ended - began:.2f} s",
-        aim=f"at most {AT_MOST}, and one per project with usage",
-        met=total - usages <= AT_MOST and usages <= using,
-    )
     at, rows = first[0]
     yield Figure(
-        "quota view, first rows",
+        "quota screen, first rows",
         f"{rows:,} rows after {at - began:.2f} s",
         f"last usage after {watch.last_usage - began:.2f} s",
         aim="before the last usage arrives",
         met=at < watch.last_usage,
     )
-    yield Figure("quota view, requests at once", f"at most {watch.peak}", aim="bounded", met=watch.peak <= 16)

@@ -15,10 +15,13 @@ from vgpu_console.actions.plan import Check, Plan
 from vgpu_console.actions.projects import find_project
 from vgpu_console.actions.quota import plan_clear, plan_default, plan_set
 from vgpu_console.actions.runner import Outcome, Progress, apply
+from vgpu_console.config import Settings
+from vgpu_console.fleet.collector import OPENSTACK
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Finding, ProjectQuota, Snapshot
 from vgpu_console.rules.catalogue import load_catalogue
+from vgpu_console.runtime import Fleet
 
 VGPU = "class:VGPU"
 
@@ -28,6 +31,8 @@ class QuotaConsole:
 
     def __init__(self, lab: Lab, folder: Path, cloud: str = "lab-admin", *, hosts: bool = False) -> None:
         self.lab = lab
+        self.cloud = cloud
+        self.narrow_requests = 0
         self.fleet = LabFleet(lab, cloud, hosts=hosts, read_only=False)
         self.world = CloudWorld(self.fleet.cloud, False, cloud)
         self.journal = Journal(folder / f"{cloud}.jsonl")
@@ -48,6 +53,17 @@ class QuotaConsole:
     def row(self, project: str, resource: str = VGPU) -> ProjectQuota:
         """A project's row of the quota view."""
         return next(q for q in self.snapshot.quotas if q.project == project and q.resource == resource)
+
+    def narrow(self) -> list[ProjectQuota]:
+        """The rows as ``vgpu-console quota`` reads them: a new console that asks for no more than they need."""
+        fleet = Fleet(Settings(cloud=self.cloud), kinds=OPENSTACK, use_only=True)
+        try:
+            snapshot = fleet.snapshot(60.0)
+            assert not snapshot.errors, snapshot.errors
+            self.narrow_requests = fleet.cloud.requests
+            return list(snapshot.quotas)
+        finally:
+            fleet.close()
 
     def plan_set(self, project: str, value: int, resource: str = VGPU) -> Plan:
         """``quota set``, of what was last read."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.lab import Lab, until
-from tests.lab.quota_console import QuotaConsole, ask_for_server, delete_all, servers_of
+from tests.lab.quota_console import VGPU, QuotaConsole, ask_for_server, delete_all, servers_of
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
 from vgpu_console.model.snapshot import ProjectQuota
 from vgpu_console.rules.what_if import WhatIf, can_start, find_flavor, request_of
@@ -45,13 +45,14 @@ def test_what_a_migration_counts_twice_is_in_flight(lab: Lab, open_console: Open
     assert row is not None
     assert (row.used, row.in_flight, row.free) == (before.used + 1, 1, 0)
     assert (row.used_by_instances, row.used_by_migrations, row.leaked) == (before.used, 1, 0)
+    assert console.narrow() == list(console.snapshot.quotas)
     answer = _what_if(console, "ml-research", "a100-10c")
     assert (answer.verdict, answer.quota.verdict) == ("no", "no")
     assert "1 of it counted twice while a migration runs" in answer.why
     status, words = ask_for_server(lab, "lab-member", "a100-10c")
     assert (status, f"over limit of {before.used + 1}" in words) == (403, True), words
     plan = console.plan_set("ml-research", before.used)
-    assert any("count twice while a migration runs" in line for line in plan.effect), plan.effect
+    assert any("counts twice while a migration runs, and goes by itself" in line for line in plan.effect), plan.effect
 
     def over() -> bool:
         facts = console.read().facts
@@ -91,12 +92,55 @@ def test_what_nobody_gives_back_is_leaked(lab: Lab, open_console: Opener, sdk: A
         console.read()
         row = console.read().row("vdi")  # at the first sight it could be a server that is being made
         assert (row.used, row.used_by_instances, row.leaked) == (before + 1, before, 1)
+        assert console.narrow() == list(console.snapshot.quotas)
         finding = console.findings()[("usage-leaked", f"consumer {stranger}")]
         assert "counts for project vdi" in finding.message
         assert stranger in finding.command
         plan = console.plan_set("vdi", 3)
         assert any("held by nothing that runs (leaked)" in line for line in plan.effect), plan.effect
     until(lambda: console.read().row("vdi").leaked == 0, "the leak is gone", 20)
+
+
+def test_a_leak_of_a_project_without_servers_is_found_by_the_quota_command_too(open_console: Opener, sdk: Any) -> None:
+    """Nothing that Nova knows points to that project: what is used of the devices does."""
+    console = open_console().read()
+    with _held_by_a_stranger(sdk, console.project("empty"), [1, 1]):
+        rows = {q.project: q for q in console.narrow() if q.resource == VGPU}
+        assert (rows["empty"].used, rows["empty"].used_by_instances, rows["empty"].leaked) == (2, 0, 2)
+        assert list(rows.values()) == [q for q in open_console().read().snapshot.quotas if q.resource == VGPU]
+
+
+def test_at_rest_the_quota_command_takes_twelve_requests_and_one_per_project_with_usage(open_console: Opener) -> None:
+    console = open_console().read()
+    rows = console.narrow()
+    assert rows == list(console.snapshot.quotas)
+    assert console.narrow_requests <= 12 + len({q.project_id for q in rows if q.used})
+
+
+def test_a_resize_that_waits_for_its_confirmation_counts_as_a_migration(
+    lab: Lab, open_console: Opener, sdk: Any
+) -> None:
+    """A cold migration holds both hosts until it is confirmed; a leak beside it is still told apart."""
+    console = open_console().read()
+    before = console.row("ml-research")
+    assert before.used is not None
+    server = next(s for s in sdk.compute.servers(all_projects=True) if s.name == "train-1")
+    sdk.compute.migrate_server(server)
+    until(lambda: sdk.compute.get_server(server.id).status == "VERIFY_RESIZE", "the server waits to be confirmed", 60)
+    try:
+        with _held_by_a_stranger(sdk, console.project("ml-research"), [0, 1]):
+            console.read()
+            row = console.read().row("ml-research")
+            assert (row.used, row.used_by_instances, row.used_by_migrations) == (before.used + 2, before.used, 1)
+            assert (row.leaked, row.in_flight) == (1, 1)
+            assert console.narrow() == list(console.snapshot.quotas)
+    finally:
+        sdk.compute.confirm_server_resize(server)
+    until(lambda: console.read().row("ml-research").used == before.used, "the source is given back", 30)
+    until(lambda: console.read().row("ml-research").leaked == 0, "the leak is gone", 20)
+    after = console.row("ml-research")
+    assert (after.used_by_instances, after.used_by_migrations, after.in_flight) == (before.used, 0, 0)
+    assert console.narrow() == list(console.snapshot.quotas)
 
 
 def test_what_if_yes_no_by_capacity_and_no_by_quota(lab: Lab, open_console: Opener, sdk: Any) -> None:

@@ -114,14 +114,27 @@ def test_the_first_release_with_a_strategy_is_31(newest: str, knows: bool | None
     ("newest", "options", "told"),
     [
         ("2.104", None, False),
-        ("2.104", conf(UNIFIED), True),
+        ("2.104", conf(), False),
+        # the driver alone says nothing of the strategy: that of nova-api may be set in its own file only
+        ("2.104", conf(UNIFIED), False),
         ("2.104", conf(UNIFIED, None, VGPU), True),
+        ("2.104", conf(UNIFIED, "ignore"), True),
         ("2.104", conf("nova.quota.DbQuotaDriver"), True),
         ("2.96", None, True),
+        ("2.96", conf(UNIFIED), True),
         ("", None, False),
+        ("", conf(UNIFIED, "ignore"), False),
+        ("", conf("nova.quota.DbQuotaDriver"), True),
     ],
 )
 def test_whether_the_meaning_rests_on_more_than_a_default(
     newest: str, options: dict[str, str] | None, told: bool
 ) -> None:
     assert missing_limit_is_told(nova(newest), {"gpu-01": options}) is told
+    if told:
+        assert missing_limit_means(nova(newest), {"gpu-01": options}).word != "unknown"
+
+
+def test_drivers_that_contradict_each_other_are_no_evidence() -> None:
+    confs = {"a": conf(UNIFIED), "b": conf("nova.quota.DbQuotaDriver")}
+    assert missing_limit_is_told(nova("2.104"), confs) is False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,17 +11,18 @@ from tests.rules.quota_facts import IN_ORDER, NOVA, migration, provider, root, r
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS, MigrationFacts, Server
 from vgpu_console.model.placement import PlacementFacts
-from vgpu_console.rules.quota_usage import Use, usage_split
+from vgpu_console.rules.quota_usage import Use, owners, usage_split
 
 
 def world(
     *holders: tuple[str, int],
     servers: tuple[Server, ...] = (server("vm-1"),),
     migrations: tuple[MigrationFacts, ...] = (),
+    others: tuple[MigrationFacts, ...] = (),
     strangers: dict[str, str] | None = None,
 ) -> Facts:
     """The cloud in order, with these consumers on one provider each; Placement counts all of it for the project."""
-    nova = msgspec.structs.replace(NOVA, servers=servers, migrations=migrations)
+    nova = msgspec.structs.replace(NOVA, servers=servers, migrations=migrations, other_migrations=others)
     facts = msgspec.structs.replace(IN_ORDER, nova=nova)
     providers = [provider(i, holder, total=2) for i, holder in enumerate(holders)]
     used = sum(n for _, n in holders)
@@ -71,13 +74,50 @@ def test_a_stranger_that_nova_knows_by_now_is_no_leak() -> None:
     assert split(world(("vm-1", 1), ("vm-2", 1), servers=both, strangers={"vm-2": "p-ml"})) == (2, 2, 0, 0, 0)
 
 
+def resize(server_id: str, status: str, uuid: str = "cold", **changes: Any) -> MigrationFacts:
+    """A resize, as Nova lists it."""
+    return migration(server_id, status, uuid=uuid, id=7, migration_type="resize", **changes)
+
+
+@pytest.mark.parametrize("status", ["pre-migrating", "migrating", "post-migrating", "finished", "confirming"])
+@pytest.mark.parametrize("kind", ["resize", "migration"])
+def test_a_resize_holds_both_sides_until_it_is_confirmed_or_reverted(kind: str, status: str) -> None:
+    under = msgspec.structs.replace(resize("vm-1", status), migration_type=kind)
+    assert split(world(("vm-1", 1), ("cold", 1), others=(under,))) == (2, 1, 1, 0, 1)
+
+
+def test_a_resize_to_more_counts_the_smaller_side_twice() -> None:
+    assert split(world(("vm-1", 2), ("cold", 1), others=(resize("vm-1", "finished"),))) == (3, 2, 1, 0, 1)
+
+
+def test_a_resize_and_a_leak_are_told_apart_by_the_record() -> None:
+    facts = world(
+        ("vm-1", 1),
+        ("cold", 1),
+        ("who", 1),
+        servers=(server("vm-1", status="VERIFY_RESIZE"),),
+        others=(resize("vm-1", "finished"),),
+        strangers={"who": "p-ml"},
+    )
+    assert split(facts) == (3, 1, 1, 1, 1)
+    assert [leak.consumer_id for leak in usage_split(facts.nova, facts.placement).leaks] == ["who"]
+
+
+@pytest.mark.parametrize("status", ["confirmed", "reverted", "error", "failed"])
+def test_what_an_ended_resize_still_holds_is_leaked(status: str) -> None:
+    ended = resize("vm-1", status)
+    facts = world(("vm-1", 1), ("cold", 1), others=(ended,), strangers={"cold": "p-ml"})
+    assert split(facts) == (2, 1, 0, 1, 0)
+    assert usage_split(facts.nova, facts.placement).leaks[0].migration == ended
+
+
 @pytest.mark.parametrize("status", ["RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "MIGRATING"])
-def test_a_resize_holds_under_a_uuid_that_is_no_live_migrations(status: str) -> None:
+def test_a_resize_whose_record_was_not_read_is_guessed_by_its_server(status: str) -> None:
     facts = world(("vm-1", 1), ("cold", 1), servers=(server("vm-1", status=status),), strangers={"cold": "p-ml"})
     assert split(facts) == (2, 1, 1, 0, 1)
 
 
-def test_a_resize_and_a_leak_cannot_be_told_apart_so_the_leak_is_unknown() -> None:
+def test_without_its_record_a_resize_and_a_leak_cannot_be_told_apart_so_the_leak_is_unknown() -> None:
     facts = world(
         ("vm-1", 1),
         ("cold", 1),
@@ -87,6 +127,17 @@ def test_a_resize_and_a_leak_cannot_be_told_apart_so_the_leak_is_unknown() -> No
     )
     assert split(facts) == (3, 1, 0, None, 0)
     assert usage_split(facts.nova, facts.placement).leaks == ()
+
+
+def test_whom_a_consumer_counts_for() -> None:
+    nova = msgspec.structs.replace(
+        NOVA,
+        servers=(server("vm-1"), server("vm-2", "p-vdi")),
+        migrations=(migration("vm-1", "running"), migration("vm-2", "completed", uuid="old", id=2)),
+        other_migrations=(resize("vm-2", "finished"), resize("vm-9", "finished", uuid="of-nobody")),
+    )
+    assert owners(nova) == {"vm-1": "p-ml", "vm-2": "p-vdi", "mig-1": "p-ml", "cold": "p-vdi"}
+    assert owners(None) == {}
 
 
 def test_a_leak_whose_project_is_not_told_counts_for_none_and_is_still_listed() -> None:

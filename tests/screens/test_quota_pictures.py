@@ -69,7 +69,7 @@ RUNS: dict[str, ChangeRun] = {
         Outcome(
             plan=plan(),
             result="unverified",
-            message="all 1 steps were taken, but what is true now could not be read: keystone: no answer",
+            message="the step was taken, but what is true now could not be read: keystone: no answer",
             steps_taken=1,
         )
     ),

@@ -13,7 +13,7 @@ from vgpu_console.model.nova import NovaFacts
 from vgpu_console.simulator import open_demo
 from vgpu_console.sources.base import SourceError
 from vgpu_console.sources.cloud import CloudConnection
-from vgpu_console.sources.nova import FLAVORS_EVERY, FULL_EVERY, PROGRESS_AT_MOST, NovaSource
+from vgpu_console.sources.nova import FLAVORS_EVERY, FULL_EVERY, NovaSource
 
 V = "/compute/v2.1"
 
@@ -71,6 +71,8 @@ class CannedNova(CannedCloud):
         self.get(f"{V}/servers/detail", self._servers)
         self.get(f"{V}/os-migrations", self._migrations)
         self.get(f"{V}/flavors/detail", lambda asked: self._paged(asked, "flavors", self.flavors))
+        self.aggregates: list[Any] = []
+        self.get(f"{V}/os-aggregates", lambda asked: Reply(200, {"aggregates": self.aggregates}))
         self.get(
             f"{V}/os-services",
             Reply(200, {"services": [{"id": "c1", "host": "gpu-01", "binary": "nova-compute", "state": "up",
@@ -247,47 +249,6 @@ class TestARefresh:
         assert again.migrations == fresh.migrations
 
 
-class TestMigrations:
-    def test_byte_counts_are_asked_for_those_that_run(self, cloud: CannedNova) -> None:
-        cloud.migrations = [migration(3, "running"), migration(2, "accepted"), migration(1)]
-        cloud.progress = {
-            "id": 3,
-            "uuid": "m-0003",
-            "status": "running",
-            "memory_total_bytes": 100,
-            "memory_processed_bytes": 40,
-            "memory_remaining_bytes": None,
-        }
-        facts = NovaSource(cloud.connection()).fetch(None)
-        rows = {m.id: m for m in facts.migrations or ()}
-        assert (rows[3].memory_total_bytes, rows[3].memory_processed_bytes) == (100, 40)
-        assert rows[3].memory_remaining_bytes is None
-        assert rows[2].memory_total_bytes is rows[1].memory_total_bytes is None
-        assert [p for p in cloud.paths() if p.endswith("/migrations")] == [f"{V}/servers/s-0003/migrations"]
-
-    def test_their_number_is_bounded(self, cloud: CannedNova) -> None:
-        cloud.migrations = [migration(n, "running") for n in range(30)]
-        source = NovaSource(cloud.connection())
-        source.fetch(None)
-        assert len([p for p in cloud.paths() if p.endswith("/migrations")]) == PROGRESS_AT_MOST
-        assert "progress of 20 more was not asked for" in source.notes[0]
-
-    def test_one_that_just_ended_is_no_error(self, cloud: CannedNova) -> None:
-        cloud.migrations = [migration(3, "running")]
-        source = NovaSource(cloud.connection())
-        facts = source.fetch(None)
-        assert [m.status for m in facts.migrations or ()] == ["running"]
-        cloud.changed_migrations = [migration(3, "completed")]
-        assert [m.status for m in source.fetch(facts).migrations or ()] == ["completed"]
-
-    def test_those_of_a_deleted_server_go_with_it(self, cloud: CannedNova) -> None:
-        cloud.migrations = [migration(1), migration(2)]
-        source = NovaSource(cloud.connection())
-        facts = source.fetch(None)
-        cloud.changed = [server(1, status="DELETED")]
-        assert [m.id for m in source.fetch(facts).migrations or ()] == [2]
-
-
 class TestALesserCredential:
     def forbid(self, cloud: CannedNova, *paths: str) -> None:
         for path in paths:
@@ -408,3 +369,52 @@ class TestBadRecords:
             assert str(exc).isprintable()  # noqa: PT017
         if facts is not None:
             assert any(s.id == "s-0001" for s in facts.servers or ())
+
+
+class TestAggregates:
+    """They are read with the flavors, and a credential that may not read them still reads the rest."""
+
+    ROW = {  # noqa: RUF012
+        "id": 3,
+        "uuid": "2f0b7c1e-6f1c-4d43-9d4a-6c4c5b1f0c11",
+        "name": "gpu\x1b[31m",
+        "availability_zone": "az-1",
+        "hosts": ["gpu-01", "gpu-02", 7],
+        "metadata": {"availability_zone": "az-1", "filter_tenant_id": "p1"},
+    }
+
+    def test_with_their_hosts_and_metadata_in_plain_text(self, cloud: CannedNova) -> None:
+        cloud.aggregates = [self.ROW]
+        (found,) = NovaSource(cloud.connection()).fetch(None).aggregates or ()
+        assert (found.name, found.zone, found.hosts) == ("gpu·[31m", "az-1", ("gpu-01", "gpu-02"))
+        assert found.metadata == {"availability_zone": "az-1", "filter_tenant_id": "p1"}
+
+    def test_an_unchanged_refresh_does_not_ask_again_and_keeps_them(self, cloud: CannedNova) -> None:
+        cloud.aggregates = [self.ROW]
+        source = NovaSource(cloud.connection())
+        first = source.fetch(None)
+        cloud.asked.clear()
+        assert source.fetch(first).aggregates is first.aggregates
+        assert not [a for a in cloud.asked if a.path.endswith("/os-aggregates")]
+
+    def test_a_credential_that_may_not_see_them_says_so_and_they_are_unknown(self, cloud: CannedNova) -> None:
+        cloud.get(f"{V}/os-aggregates", Reply(403, {"forbidden": {"message": "Policy doesn't allow it"}}))
+        source = NovaSource(cloud.connection())
+        facts = source.fetch(None)
+        assert facts.aggregates is None
+        assert facts.servers
+        assert any(note.startswith("aggregates: not visible") for note in source.notes)
+
+    def test_the_quota_view_does_not_ask_for_them(self, cloud: CannedNova) -> None:
+        cloud.aggregates = [self.ROW]
+        assert NovaSource(cloud.connection(), use_only=True).fetch(None).aggregates is None
+
+
+@pytest.mark.parametrize(
+    ("told", "zone"),
+    [({"pinned_availability_zone": "az-1"}, "az-1"), ({"pinned_availability_zone": None}, ""), ({}, None)],
+)
+def test_the_zone_that_a_server_may_not_leave(cloud: CannedNova, told: dict[str, Any], zone: str | None) -> None:
+    cloud.servers = [server(1) | told]
+    (found,) = NovaSource(cloud.connection()).fetch(None).servers or ()
+    assert found.pinned_zone == zone

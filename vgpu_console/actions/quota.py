@@ -12,12 +12,11 @@ from vgpu_console.actions import quota_checks as checks
 from vgpu_console.actions import quota_effects as effects
 from vgpu_console.actions.limit_steps import change_limit, commands, create_limits, delete_limit, register
 from vgpu_console.actions.limit_values import checked_limit, parse_limit, resource_name, shown
-from vgpu_console.actions.plan import Check, HttpStep, Plan, Target, sealed
+from vgpu_console.actions.plan import Check, HttpStep, Plan, sealed
 from vgpu_console.actions.projects import PlanError, find_project
 from vgpu_console.actions.quota_default import default_plan, plan_default, plan_restore
 from vgpu_console.actions.quota_ground import (
     CLEAR,
-    PROJECT_LIMIT,
     SET,
     Ground,
     default_check,
@@ -25,7 +24,6 @@ from vgpu_console.actions.quota_ground import (
     ground_of,
     implied_default,
     must_exist,
-    rise_of,
 )
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Snapshot
@@ -122,23 +120,16 @@ def _set(ground: Ground, project_id: str, value: int, *, default_comes: bool) ->
         inverse = (change_limit(own, owner, own.resource_limit),)
         note = ""
     over = checks.below_usage(used, value, ground.resource, ground.placement_age())
-    rise = rise_of(effective(ground, project_id), value)
-    all_checks = (
-        *ground.common_checks(),
-        over,
-        checks.capacity(ground.snapshot, ground.resource, rise, ground.placement_age()),
-        *checks.unlimited(ground.facts, value),
-        *extra,
-    )
+    rise = ground.rise(effective(ground, project_id), value)
     return sealed(
         Plan(
             action=SET,
             title=f"{ground.resource} of {owner.name}",
-            target=Target(kind=PROJECT_LIMIT, id=project_id, name=owner.name, key=ground.key(project_id)),
+            target=ground.project_target(project_id),
             before=before,
             after=after,
             steps=tuple(steps),
-            checks=all_checks if steps else (ground.fresh(),),
+            checks=ground.checked(steps, over, rise, *checks.unlimited(ground.facts, value), *extra),
             effect=tuple(effect),
             inverse=inverse,
             inverse_note=note,
@@ -177,19 +168,17 @@ def plan_clear(
             effect = (*effects.standing(row, used, after_limit, ground.resource), *effect)
         found = (
             checks.below_usage(used, after_limit, ground.resource, ground.placement_age()),
-            checks.capacity(
-                ground.snapshot, ground.resource, rise_of(own.resource_limit, after_limit), ground.placement_age()
-            ),
+            ground.rise(own.resource_limit, after_limit),
         )
     return sealed(
         Plan(
             action=CLEAR,
             title=f"{ground.resource} of {owner.name}: clear",
-            target=Target(kind=PROJECT_LIMIT, id=project_id, name=owner.name, key=ground.key(project_id)),
+            target=ground.project_target(project_id),
             before={"limit": own.resource_limit if own is not None else None, "default": ground.default},
             after={"limit": None, "default": ground.default},
             steps=steps,
-            checks=(*ground.common_checks(), *found) if steps else (ground.fresh(),),
+            checks=ground.checked(steps, *found),
             effect=effect,
             inverse=inverse,
             inverse_note="" if inverse else "nothing to undo",

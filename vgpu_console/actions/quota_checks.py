@@ -109,8 +109,8 @@ def below_usage(used: int | None, limit: int | None, resource: str, age_s: float
     if used is None or limit is None:
         return check("unknown", "what is used is not known" if used is None else "the limit then is not known")
     if used > limit:
-        return check("warn", f"{used} {noun(resource)} in use, {used - limit} above the limit of {limit}")
-    return check("pass", f"{used} {noun(resource)} in use, limit {limit}")
+        return check("warn", f"{used} {noun(resource, used)} in use, {used - limit} above the limit of {limit}")
+    return check("pass", f"{used} {noun(resource, used)} in use, limit {limit}")
 
 
 def some_below_usage(over: list[str], unknown: int, resource: str, age_s: float | None) -> Check:

@@ -15,9 +15,9 @@ from vgpu_console.actions.limit_steps import (
     register,
 )
 from vgpu_console.actions.limit_values import UNLIMITED, checked_limit, shown, words
-from vgpu_console.actions.plan import Check, HttpStep, Plan, Target, sealed
+from vgpu_console.actions.plan import Check, HttpStep, Plan, sealed
 from vgpu_console.actions.projects import REFUSED, PlanError
-from vgpu_console.actions.quota_ground import DEFAULT, REGISTERED_LIMIT, Ground, ground_of, rise_of
+from vgpu_console.actions.quota_ground import DEFAULT, REGISTERED_LIMIT, Ground, ground_of
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.keystone import ProjectLimit
 from vgpu_console.model.snapshot import Snapshot
@@ -86,22 +86,16 @@ def default_plan(ground: Ground, value: int, extra: tuple[Check, ...] = ()) -> P
         effect = [*_followers(len(follow), value, over), *effect]
     held = checks.some_below_usage(over, unknown, resource, ground.placement_age())
     old = ground.default if registered is not None else {"zero": 0, "unlimited": UNLIMITED}.get(ground.missing().word)
-    all_checks = (
-        *ground.common_checks(),
-        held,
-        checks.capacity(ground.snapshot, resource, rise_of(old, value, len(follow)), ground.placement_age()),
-        *checks.unlimited(ground.facts, value),
-        *extra,
-    )
+    rise = ground.rise(old, value, len(follow))
     return sealed(
         Plan(
             action=DEFAULT,
             title=f"default of {resource}",
-            target=Target(kind=REGISTERED_LIMIT, id=resource, name=f"default of {resource}", key=ground.key()),
+            target=ground.default_target(),
             before=before,
             after=after,
             steps=steps,
-            checks=all_checks if steps else (ground.fresh(),),
+            checks=ground.checked(steps, held, rise, *checks.unlimited(ground.facts, value), *extra),
             effect=tuple(effect),
             inverse=inverse,
             inverse_note=note,
@@ -148,13 +142,11 @@ def plan_restore(
         Plan(
             action=DEFAULT,
             title=f"own limits of {ground.resource}: set again",
-            target=Target(
-                kind=REGISTERED_LIMIT, id=ground.resource, name=f"default of {ground.resource}", key=ground.key()
-            ),
+            target=ground.default_target(),
             before=before,
             after=before | {own_key(o): v for o, v in lost},
             steps=steps,
-            checks=ground.common_checks() if steps else (ground.fresh(),),
+            checks=ground.checked(steps),
             effect=tuple(f"{o.name} has {shown(v)} again; until then the default holds there" for o, v in lost)
             or ("every limit that the plan deleted is there",),
             inverse_note="clear the limits of these projects" if lost else "nothing to undo",

@@ -16,12 +16,12 @@ def thing(resource: str) -> str:
 
 def standing(row: ProjectQuota | None, used: int | None, limit: int, resource: str) -> tuple[str, ...]:
     """Where a project stands once the limit holds: ``5 of 4: no new vGPU server until two are gone``."""
-    unit, start = noun(resource), thing(resource)
+    start = thing(resource)
     lines: list[str] = []
     if limit == UNLIMITED:
         lines.append(f"project has no limit: only the hosts' capacity ends what it can start ({_used(used)} in use)")
     elif used is None:
-        lines.append(f"what the project uses of {unit} is not known; its limit is {limit}")
+        lines.append(f"what the project uses of {noun(resource)} is not known; its limit is {limit}")
     elif limit == 0:
         stays = f"; the {used} in use stay" if used else ""
         lines.append(f"project is now at {used} of 0: no new {start}, however many are gone{stays}")
@@ -31,15 +31,18 @@ def standing(row: ProjectQuota | None, used: int | None, limit: int, resource: s
         lines.append(f"project is now at {used} of {limit}: no new {start} until {words(gone)} {verb} gone")
     else:
         left = limit - used
-        units = "vGPUs" if left > 1 and resource == VGPU else unit
-        lines.append(f"project is now at {used} of {limit}: {words(left)} more {units}, as far as quota goes")
+        more = noun(resource, left)
+        lines.append(f"project is now at {used} of {limit}: {words(left)} more {more}, as far as quota goes")
     if limit not in (0, UNLIMITED) and used is not None and row is not None:
         if row.in_flight:
+            verbs = ("counts", "goes by itself") if row.in_flight == 1 else ("count", "go by themselves")
             lines.append(
-                f"{words(row.in_flight)} of the {used} count twice while a migration runs, and go by themselves"
+                f"{words(row.in_flight)} of the {used} {verbs[0]} twice while a migration runs, and {verbs[1]}"
             )
         if row.leaked:
-            lines.append(f"{words(row.leaked)} of the {used} are held by nothing that runs (leaked), and do not go")
+            verbs = ("is", "does") if row.leaked == 1 else ("are", "do")
+            held = f"{words(row.leaked)} of the {used} {verbs[0]} held by nothing that runs (leaked)"
+            lines.append(f"{held}, and {verbs[1]} not go")
     return tuple(lines)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vgpu_console.actions import quota_checks as checks
 from vgpu_console.actions.limit_place import Limits, Place, limits_of, nova_place, read_keystone
 from vgpu_console.actions.limit_steps import Owner
 from vgpu_console.actions.limit_values import UNLIMITED, VGPU, resource_name
-from vgpu_console.actions.plan import Check
+from vgpu_console.actions.plan import Check, Step, Target
 from vgpu_console.actions.projects import PlanError, find_project, project_labels
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.keystone import ProjectLimit
@@ -96,6 +97,24 @@ class Ground(NamedTuple):
             checks.limits_visible(self.facts, self.now),
             checks.model(self.facts, self.now),
         )
+
+    def checked(self, steps: Sequence[Step], *more: Check) -> tuple[Check, ...]:
+        """The checks of a plan: the common ones and more; of one without steps only whether that is read lately."""
+        return (*self.common_checks(), *more) if steps else (self.fresh(),)
+
+    def rise(self, old: int | None, new: int | None, times: int = 1) -> Check:
+        """What the hosts can hold, when so many limits go from ``old`` to ``new``."""
+        return checks.capacity(self.snapshot, self.resource, rise_of(old, new, times), self.placement_age())
+
+    def project_target(self, project_id: str) -> Target:
+        """A project's limit, as what a plan is about."""
+        name = self.owner(project_id).name
+        return Target(kind=PROJECT_LIMIT, id=project_id, name=name, key=self.key(project_id))
+
+    def default_target(self) -> Target:
+        """The default, as what a plan is about."""
+        name = f"default of {self.resource}"
+        return Target(kind=REGISTERED_LIMIT, id=self.resource, name=name, key=self.key())
 
     def placement_age(self) -> float | None:
         """Seconds since usages were read."""

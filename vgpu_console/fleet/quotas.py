@@ -198,8 +198,16 @@ class QuotaJoin:
         basis = (
             facts.identity,
             facts.keystone,
-            (nova.servers, nova.migrations, nova.flavors, nova.max_microversion, nova.all_projects) if nova else None,
-            (placement.providers, placement.usages, placement.strangers) if placement else None,
+            (
+                nova.servers,
+                (nova.migrations, nova.other_migrations),
+                nova.flavors,
+                nova.max_microversion,
+                nova.all_projects,
+            )
+            if nova
+            else None,
+            (placement.providers, placement.usages, placement.strangers, placement.by_tree) if placement else None,
             {host: ssh.nova_conf for host, ssh in facts.ssh.items()},
             classes,
         )

@@ -1,4 +1,4 @@
-"""Facts from Nova: services, hypervisors, servers, live migrations."""
+"""Facts from Nova: services, hypervisors, servers, migrations, flavors."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     updated: str | None = None
     locked: bool | None = None
     fault: str | None = None
+    pinned_zone: str | None = None  # the zone it may not leave; "": none; None: not told (before 2.96)
+    fault_at: str | None = None  # when that fault was written: it may belong to an earlier failure than the last one
 
 
 class MigrationFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``GET /os-migrations``, with the byte counts of ``/servers/{id}/migrations`` while it runs.
+    """A row of ``GET /os-migrations``, live with the byte counts of ``/servers/{id}/migrations`` while it runs.
 
     The byte counts are guest RAM only: a vGPU's framebuffer is in no API.
     """
@@ -75,6 +77,28 @@ class MigrationFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory_processed_bytes: int | None = None
     memory_remaining_bytes: int | None = None
 
+    @property
+    def live(self) -> bool:
+        """Whether it is a live migration: no resize, cold migration or evacuation."""
+        return self.migration_type in (None, LIVE_MIGRATION)
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether it has not ended: it may hold allocations. A resize goes on until it is confirmed or reverted."""
+        if self.live:
+            return self.status in LIVE_MIGRATION_IN_PROGRESS
+        return self.status is not None and self.status not in MIGRATION_ENDED
+
+
+class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """A host aggregate (``GET /os-aggregates``) with the metadata that the scheduler's filters look at."""
+
+    id: str
+    name: str
+    zone: str | None = None
+    hosts: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+
 
 class NovaFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of Nova; lists are complete, also after a refresh with ``changes-since``."""
@@ -85,8 +109,10 @@ class NovaFacts(msgspec.Struct, frozen=True, kw_only=True):
     hypervisors: tuple[Hypervisor, ...] | None = None
     servers: tuple[Server, ...] | None = None
     all_projects: bool = True  # False: only the own project's servers are visible
-    migrations: tuple[MigrationFacts, ...] | None = None
+    migrations: tuple[MigrationFacts, ...] | None = None  # live ones
+    other_migrations: tuple[MigrationFacts, ...] | None = None  # resizes, cold migrations, evacuations
     flavors: tuple[Flavor, ...] | None = None
+    aggregates: tuple[Aggregate, ...] | None = None
 
 
 class Flavor(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,3 +130,9 @@ LIVE_MIGRATION_IN_PROGRESS = frozenset(
     {"accepted", "queued", "preparing", "running", "running (post-copy)", "post-migrating"}
 )
 """Statuses of a live migration that has not ended (nova: objects/migration.py, api-ref)."""
+
+LIVE_MIGRATION = "live-migration"
+"""``migration_type`` of a live migration; the others are resize, migration (a cold one) and evacuation."""
+
+MIGRATION_ENDED = frozenset({"confirmed", "reverted", "error", "failed", "completed", "cancelled", "done"})
+"""Statuses of a migration of any kind that has ended (nova: cmd/manage.py, what placement audit takes for ended)."""

@@ -40,6 +40,18 @@ class ResourceProvider(msgspec.Struct, frozen=True, kw_only=True):
     traits: tuple[str, ...] | None = None
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """What Nova lets expect of a consumer: a server, or a migration that runs.
+
+    ``resources`` None: it is changing hands, or has failed, so that only Placement can tell what it holds. ``node`` is
+    the name of the compute node, and so of its root provider.
+    """
+
+    project_id: str
+    node: str = ""
+    resources: dict[str, int] | None = None
+
+
 class RequestGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A group of ``resources…`` that one provider must give where it is numbered, and the tree as a whole otherwise."""
 
@@ -62,6 +74,7 @@ class Candidates(msgspec.Struct, frozen=True, kw_only=True):
     free: dict[str, dict[str, int]] = {}
     roots: dict[str, str] = {}  # provider uuid -> root uuid
     cut: bool = False  # as many as were asked for came: there may be more
+    error: str = ""  # why there was no answer; nothing is known then
 
 
 class PlacementFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +82,13 @@ class PlacementFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     ``strangers`` are the consumers that Nova did not know (or whose live migration it says has ended) when Placement
     was read, at two readings in a row or at the first: consumer id -> project id, empty where that is not told.
+
+    ``by_tree`` (root uuid -> who holds how much of the tree) is there for trees whose providers' allocations were not
+    read, because what Nova says of its servers and migrations adds up to just what Placement says is used.
     """
 
     providers: tuple[ResourceProvider, ...] = ()
     usages: dict[str, dict[str, int]] = {}
     max_microversion: str = ""
     strangers: dict[str, str] = {}
+    by_tree: dict[str, tuple[Allocation, ...]] = {}

@@ -42,14 +42,16 @@ def _over(snapshot: Snapshot) -> Iterator[Finding]:
     for quota in snapshot.quotas:
         if quota.limit is None or quota.limit < 0 or quota.used is None or quota.used <= quota.limit:
             continue
-        twice = f"; {quota.in_flight} of them count twice while a migration runs" if quota.in_flight else ""
+        verb = "counts" if quota.in_flight == 1 else "count"
+        twice = f"; {quota.in_flight} of them {verb} twice while a migration runs" if quota.in_flight else ""
+        gone = quota.used - quota.limit + 1
         command = openstack("limit", "set", "--resource-limit", str(quota.used), quota.limit_id or "")
         yield Finding(
             id="project-over-limit",
             severity="warn",
             object=f"project {quota.project}",
             message=f"uses {quota.used} of {quota.limit} {quota.resource}: Nova refuses any new server that asks for "
-            f"it until {quota.used - quota.limit + 1} are gone{twice}",
+            f"it until {gone} {'is' if gone == 1 else 'are'} gone{twice}",
             command=command if quota.limit_id else "",
             key=KEY,
         )

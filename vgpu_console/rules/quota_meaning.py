@@ -97,13 +97,18 @@ def missing_limit_means(nova: NovaFacts | None, confs: Confs, resource: str = "c
 
 
 def missing_limit_is_told(nova: NovaFacts | None, confs: Confs) -> bool:
-    """Whether :func:`missing_limit_means` rests on evidence, not on Nova's defaults: on an old release, or a nova.conf.
+    """Whether :func:`missing_limit_means` rests on evidence, not on Nova's defaults.
 
-    A nova.conf that sets the driver and no strategy tells too: the strategy is the default then.
+    Evidence is a release that knows no strategy, a driver without unified limits, or a strategy that a nova.conf
+    names. That a compute host's file names the driver alone tells nothing of the strategy: what leaves it at its
+    default there may be set in the file of nova-api, the only one that counts.
     """
-    names = ("driver", "unified_limits_resource_strategy", "unified_limits_resource_list")
-    if release_knows_strategy(nova) is False:
+    if enforcement(confs).word == "off":
         return True
+    knows = release_knows_strategy(nova)
+    if not knows:
+        return knows is False
+    names = ("unified_limits_resource_strategy", "unified_limits_resource_list")
     return any(f"quota.{name}" in (conf or {}) for conf in confs.values() for name in names)
 
 

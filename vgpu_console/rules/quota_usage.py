@@ -1,22 +1,22 @@
 """Who holds what a project is counted for: its servers, migrations that run, and what nobody gives back any more.
 
 Placement counts consumers and does not tell their kinds: Nova writes allocations without a consumer type. So servers
-and migrations are told apart by the uuids that Nova knows. While a live migration runs, the server holds the
-destination and the migration's uuid the source, under the same project: both count (nova: conductor/tasks/migrate.py).
+and migrations are told apart by the uuids that Nova knows. While a migration runs, the server holds the destination and
+the migration's uuid the source, under the same project: both count (nova: conductor/tasks/migrate.py). A resize and a
+cold migration run until they are confirmed or reverted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS, MigrationFacts, NovaFacts, Server
+from vgpu_console.model.nova import MigrationFacts, NovaFacts, Server
 from vgpu_console.model.placement import PlacementFacts
 
 _RESIZING = frozenset({"RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "MIGRATING"})
-"""Statuses of a server that may be under a migration that is no live one: that holds allocations until it is confirmed
-or reverted, under a uuid that the list of live migrations does not have."""
+"""Statuses of a server that may be under a migration whose record was not read: made since, or too old for the list."""
 
 
 class Leak(NamedTuple):
@@ -34,7 +34,7 @@ class Use(NamedTuple):
 
     instances: int = 0
     migrations: int = 0
-    leaked: int | None = 0  # None: a resize runs in the project, and its consumer cannot be told from a leaked one
+    leaked: int | None = 0  # None: a resize without a record runs, and its consumer cannot be told from a leaked one
     in_flight: int = 0
 
 
@@ -64,13 +64,13 @@ def usage_split(nova: NovaFacts | None, placement: PlacementFacts | None) -> Usa
     if nova is None or placement is None or nova.servers is None or not nova.all_projects:
         return Usage({}, (), False)
     servers = {s.id: s for s in nova.servers}
-    migrations = {m.uuid: m for m in nova.migrations or ()}
+    migrations = {m.uuid: m for m in migrations_of(nova)}
     held = _held(placement)
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     strangers: dict[str, list[Leak]] = defaultdict(list)
     for consumer, mine in held.items():
         server, migration = servers.get(consumer), migrations.get(consumer)
-        runs = migration is not None and migration.status in LIVE_MIGRATION_IN_PROGRESS
+        runs = migration is not None and migration.in_progress
         owner = _owner(server, migration, servers, placement.strangers.get(consumer, ""))
         if server is None and not runs:
             if consumer in placement.strangers:
@@ -85,7 +85,7 @@ def usage_split(nova: NovaFacts | None, placement: PlacementFacts | None) -> Usa
                 count["in_flight"] += min(amount, twice.resources.get(resource_class, 0))
     uncertain: set[tuple[str, str]] = set()
     leaks: list[Leak] = []
-    resizing = _resizing(servers)
+    resizing = _resizing(servers, {m.server_id for m in migrations.values() if m.in_progress})
     for owner, found in strangers.items():
         unnamed = [leak for leak in found if leak.migration is None]
         leaks += [leak for leak in found if leak.migration is not None]
@@ -117,15 +117,34 @@ def usage_split(nova: NovaFacts | None, placement: PlacementFacts | None) -> Usa
     return Usage(by_project, tuple(sorted(leaks, key=lambda leak: (leak.project_id, leak.consumer_id))), True)
 
 
+def migrations_of(nova: NovaFacts) -> Iterator[MigrationFacts]:
+    """Migrations of every kind."""
+    yield from nova.migrations or ()
+    yield from nova.other_migrations or ()
+
+
+def owners(nova: NovaFacts | None) -> dict[str, str]:
+    """Consumer id -> project id of what Nova knows now: servers, and migrations while they run.
+
+    A migration that has ended is left out, so that what it still holds is looked into. It counts for the project of its
+    server, not for that of whoever started it.
+    """
+    if nova is None:
+        return {}
+    out = {s.id: s.project_id for s in nova.servers or ()}
+    return out | {m.uuid: out[m.server_id] for m in migrations_of(nova) if m.in_progress and m.server_id in out}
+
+
 def _held(placement: PlacementFacts) -> dict[str, _Held]:
     """What each consumer holds over all providers."""
     out: dict[str, _Held] = {}
-    for provider in placement.providers:
-        for allocation in provider.allocations or ():
-            mine = out.setdefault(allocation.consumer_id, _Held({}, []))
-            mine.providers.append(provider.uuid)
-            for resource_class, amount in allocation.resources.items():
-                mine.resources[resource_class] = mine.resources.get(resource_class, 0) + amount
+    held = [(provider.uuid, a) for provider in placement.providers for a in provider.allocations or ()]
+    held += [(root, a) for root, allocations in placement.by_tree.items() for a in allocations]
+    for uuid, allocation in held:
+        mine = out.setdefault(allocation.consumer_id, _Held({}, []))
+        mine.providers.append(uuid)
+        for resource_class, amount in allocation.resources.items():
+            mine.resources[resource_class] = mine.resources.get(resource_class, 0) + amount
     return out
 
 
@@ -143,10 +162,12 @@ def _owner(server: Server | None, migration: MigrationFacts | None, servers: Map
     return migrating.project_id if migrating is not None else ""
 
 
-def _resizing(servers: Mapping[str, Server]) -> dict[str, list[str]]:
-    """Project -> servers that a migration which is not live may be under."""
+def _resizing(servers: Mapping[str, Server], told: Collection[str]) -> dict[str, list[str]]:
+    """Project -> servers that may be under a migration, of which no record says so."""
     out: dict[str, list[str]] = defaultdict(list)
     for server in servers.values():
+        if server.id in told:
+            continue
         if server.status in _RESIZING or (server.task_state or "").startswith("resize"):
             out[server.project_id].append(server.id)
     return out

@@ -1,4 +1,4 @@
-"""Nova: services, hypervisors, servers of all projects, flavors and live migrations.
+"""Nova: services, hypervisors, aggregates, servers of all projects, flavors and migrations of every kind.
 
 The first read takes everything in pages. After that servers and migrations are asked for with ``changes-since``, with
 a window that overlaps the last one and is set by Nova's own clock (the Date header), never by ours. Now and then, and
@@ -10,13 +10,15 @@ from __future__ import annotations
 import datetime
 import email.utils
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from vgpu_console.model.nova import (
+    LIVE_MIGRATION,
     LIVE_MIGRATION_IN_PROGRESS,
+    Aggregate,
     ComputeService,
     Flavor,
     Hypervisor,
@@ -26,20 +28,17 @@ from vgpu_console.model.nova import (
 )
 from vgpu_console.model.source import SourceKind
 from vgpu_console.sources.base import SourceError
-from vgpu_console.sources.cloud import CloudConnection, HttpStatusError, counting
+from vgpu_console.sources.cloud import Answer, CloudConnection, HttpStatusError, counting
 from vgpu_console.sources.cloud_errors import ROLES
-from vgpu_console.sources.tolerant import (
-    BadRecord,
-    flag,
-    ident,
-    integer,
-    mapping,
-    optional_ident,
-    records,
-    rows,
-    text,
-    text_map,
+from vgpu_console.sources.nova_records import (
+    read_aggregate,
+    read_flavor,
+    read_hypervisor,
+    read_migration,
+    read_server,
+    read_service,
 )
+from vgpu_console.sources.tolerant import integer, optional_ident, records, rows, text
 
 WANTED = "2.100"
 """Newest microversion of use: nothing after it adds a field that is read here. 2.96 is 2024.1's newest."""
@@ -49,26 +48,39 @@ HYPERVISOR_WANTED = "2.87"
 
 PAGE = 1000  # Nova's own [api]max_limit may make pages smaller
 MAX_PAGES = 10_000
-MIGRATION_HISTORY = 500  # newest live migrations kept, ended ones included
+MIGRATION_HISTORY = 500  # newest live migrations kept, ended ones included; of the other kinds as many
+LOST_AT_MOST = 10  # servers under a resize whose record is looked for in one fetch; one request each
 PROGRESS_AT_MOST = 10  # migrations whose byte counts are asked for in one fetch; one request each
 OVERLAP = datetime.timedelta(seconds=120)  # controllers' clocks may differ by this much without a change being missed
 FULL_EVERY = 20  # refreshes between two full reads
-FLAVORS_EVERY = 10  # refreshes between two reads of the flavors
+FLAVORS_EVERY = 10  # refreshes between two reads of the flavors, and of the host aggregates
 
 T = TypeVar("T")
 
 _GONE = frozenset({"DELETED", "SOFT_DELETED"})
+_UNDER_RESIZE = frozenset({"RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE"})
 _WITH_PROGRESS = LIVE_MIGRATION_IN_PROGRESS - {"accepted"}  # /servers/{id}/migrations does not show accepted ones
 
 
+class _Moves(NamedTuple):
+    """Migrations: live ones, and those of the other kinds."""
+
+    live: tuple[MigrationFacts, ...] | None = None
+    other: tuple[MigrationFacts, ...] | None = None
+
+
 class NovaSource:
-    """Reads Nova through one connection. ``requests`` and ``notes`` describe the last fetch."""
+    """Reads Nova through one connection. ``requests`` and ``notes`` describe the last fetch.
+
+    ``use_only`` leaves out what has no part in who uses what: services, hypervisors, the history of migrations, bytes.
+    """
 
     kind: SourceKind = "nova"
     host = ""
 
-    def __init__(self, connection: CloudConnection) -> None:
+    def __init__(self, connection: CloudConnection, *, use_only: bool = False) -> None:
         self._connection = connection
+        self._use_only = use_only
         self.requests = 0
         self.notes: tuple[str, ...] = ()
         self._refreshes = 0
@@ -105,13 +117,18 @@ class NovaSource:
         else:
             self._refreshes += 1
         old = previous or NovaFacts()
-        services = self._optional("services", notes, self._services)
-        hypervisors = self._optional("hypervisors", notes, self._hypervisors)
+        services = hypervisors = None
+        if not self._use_only:
+            services = self._optional("services", notes, self._services)
+            hypervisors = self._optional("hypervisors", notes, self._hypervisors)
         servers = self._servers(old.servers, notes)
-        migrations = self._optional("migrations", notes, lambda n: self._migrations(old.migrations, n))
+        moves = self._optional("migrations", notes, lambda n: self._migrations(old, servers, n)) or _Moves()
         flavors = old.flavors
         if flavors is None or self._refreshes % FLAVORS_EVERY == 0:
             flavors = self._flavors(old.flavors, notes)
+        aggregates = old.aggregates
+        if self._refreshes % FLAVORS_EVERY == 0 and not self._use_only:
+            aggregates = _same(old.aggregates, self._optional("aggregates", notes, self._aggregates))
         return NovaFacts(
             microversion=self._connection.microversion("compute", WANTED),
             max_microversion=self._connection.max_microversion("compute"),
@@ -119,8 +136,10 @@ class NovaSource:
             hypervisors=hypervisors,
             servers=servers,
             all_projects=self._all_projects,
-            migrations=migrations,
+            migrations=moves.live,
+            other_migrations=moves.other,
             flavors=flavors,
+            aggregates=aggregates,
         )
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -143,13 +162,17 @@ class NovaSource:
 
     def _services(self, notes: list[str]) -> tuple[ComputeService, ...]:
         body = self._connection.get("compute", "/os-services", params={"binary": "nova-compute"}, microversion=WANTED)
-        return tuple(records(rows(body, "services", "services"), _service, "services", notes))
+        return tuple(records(rows(body, "services", "services"), read_service, "services", notes))
 
     def _hypervisors(self, notes: list[str]) -> tuple[Hypervisor, ...]:
         items = [
             i for page, _ in self._pages("/os-hypervisors/detail", "hypervisors", {}, HYPERVISOR_WANTED) for i in page
         ]
-        return tuple(records(items, _hypervisor, "hypervisors", notes))
+        return tuple(records(items, read_hypervisor, "hypervisors", notes))
+
+    def _aggregates(self, notes: list[str]) -> tuple[Aggregate, ...]:
+        body = self._connection.get("compute", "/os-aggregates", microversion=WANTED)
+        return tuple(records(rows(body, "aggregates", "aggregates"), read_aggregate, "aggregates", notes))
 
     def _servers(self, old: tuple[Server, ...] | None, notes: list[str]) -> tuple[Server, ...]:
         """All servers: ``old`` brought up to date where the last window is known, else read anew."""
@@ -163,7 +186,7 @@ class NovaSource:
         if not self._all_projects:
             notes.append("servers: only those of this credential's project are visible (all projects: admin role)")
         known = {s.id: s for s in old or ()}
-        found = records(changed, lambda r: _server(r, known), "servers", notes)
+        found = records(changed, lambda r: read_server(r, known), "servers", notes)
         self._servers_since = _window(date, changed, "updated")
         current = known if since is not None else {}
         for server in found:
@@ -191,23 +214,53 @@ class NovaSource:
                 return
         yield from self._pages(path, key, params, WANTED)
 
-    def _migrations(self, old: tuple[MigrationFacts, ...] | None, notes: list[str]) -> tuple[MigrationFacts, ...]:
-        """The newest live migrations, with byte counts for those in progress."""
-        params: dict[str, Any] = {"migration_type": "live-migration", "limit": MIGRATION_HISTORY}
-        since = self._migrations_since if old is not None else None
-        if since is not None:
-            params["changes-since"] = since
-        answer = self._connection.answer("compute", "/os-migrations", params=params, microversion=WANTED)
-        items = rows(answer.object(), "migrations", "migrations")
-        found = records(items, _migration, "migrations", notes)
-        self._migrations_since = _window(answer.date, items, "updated_at")
-        current = {m.id: m for m in old or ()} if since is not None else {}
-        current.update({m.id: m for m in found})
+    def _migrations(self, old: NovaFacts, servers: tuple[Server, ...], notes: list[str]) -> _Moves:
+        """The newest migrations of every kind and all that are in progress, live ones with byte counts.
+
+        One list tells all kinds. Only where it is cut are older live ones asked for, and the records of servers that
+        wait for their resize to be confirmed, which may be for weeks.
+        """
+        since = self._migrations_since if old.migrations is not None else None
+        answer, items, cut = self._list_migrations({} if since is None else {"changes-since": since})
+        found = records(items, read_migration, "migrations", notes)
+        self._migrations_since = None if cut and since is not None else _window(answer.date, items, "updated_at")
+        if cut and since is None:
+            found += self._older_migrations(found, servers, notes)
+        known = (*(old.migrations or ()), *(old.other_migrations or ())) if since is not None else ()
+        current = {m.id: m for m in (*known, *found)}
         # Nova forgets a server's migrations with the server, and changes-since does not tell
-        current = {number: m for number, m in current.items() if m.server_id not in self._gone}
-        newest = sorted(current.values(), key=lambda m: m.id, reverse=True)
-        kept = [m for i, m in enumerate(newest) if i < MIGRATION_HISTORY or m.status in LIVE_MIGRATION_IN_PROGRESS]
-        return _same(old, tuple(self._with_progress(kept, notes)))
+        newest = sorted((m for m in current.values() if m.server_id not in self._gone), key=lambda m: -m.id)
+        live = _newest([m for m in newest if m.live])
+        other = tuple(_newest([m for m in newest if not m.live]))
+        return _Moves(
+            _same(old.migrations, tuple(live if self._use_only else self._with_progress(live, notes))),
+            _same(old.other_migrations, other),
+        )
+
+    def _list_migrations(self, params: dict[str, Any]) -> tuple[Answer, list[Any], bool]:
+        """The newest that the parameters allow, and whether there are more of them."""
+        asked = {"limit": PAGE, **params}
+        answer = self._connection.answer("compute", "/os-migrations", params=asked, microversion=WANTED)
+        body = answer.object()
+        return answer, rows(body, "migrations", "migrations"), bool(body.get("migrations_links"))
+
+    def _older_migrations(
+        self, found: list[MigrationFacts], servers: tuple[Server, ...], notes: list[str]
+    ) -> list[MigrationFacts]:
+        """What a list that was cut left out of live migrations, and of the resizes that servers are under."""
+        wanted: list[dict[str, Any]] = []
+        if not self._use_only:
+            wanted.append({"migration_type": LIVE_MIGRATION, "limit": MIGRATION_HISTORY})
+        moving = {m.server_id for m in found if not m.live and m.in_progress}
+        lost = [s.id for s in servers if s.status in _UNDER_RESIZE and s.id not in moving]
+        wanted += [{"instance_uuid": server_id} for server_id in lost[:LOST_AT_MOST]]
+        if len(lost) > LOST_AT_MOST:
+            notes.append(f"migrations: those of {len(lost) - LOST_AT_MOST} more servers under a resize are not known")
+        return [
+            migration
+            for params in wanted
+            for migration in records(self._list_migrations(params)[1], read_migration, "migrations", notes)
+        ]
 
     def _with_progress(self, migrations: list[MigrationFacts], notes: list[str]) -> Iterator[MigrationFacts]:
         asked = 0
@@ -263,7 +316,7 @@ class NovaSource:
                 raise
             notes.append(f"flavors: {exc}")
             return old
-        return _same(old, tuple(records(items, _flavor, "flavors", notes)))
+        return _same(old, tuple(records(items, read_flavor, "flavors", notes)))
 
     # -- pages -------------------------------------------------------------------------------------------------------
 
@@ -289,6 +342,11 @@ class NovaSource:
                 break
             marker = last
         raise SourceError("protocol", f"nova's list of {key} does not end")
+
+
+def _newest(migrations: list[MigrationFacts]) -> list[MigrationFacts]:
+    """Of a list that begins with the newest as many as are kept, and all that are in progress."""
+    return [m for at, m in enumerate(migrations) if at < MIGRATION_HISTORY or m.in_progress]
 
 
 def _window(date: str | None, items: list[Any], field: str) -> str | None:
@@ -324,97 +382,3 @@ def _window(date: str | None, items: list[Any], field: str) -> str | None:
 def _same(old: T | None, new: T) -> T:
     """``old`` itself when nothing changed, so that whoever holds it can see that by identity."""
     return old if old is not None and old == new else new
-
-
-# -- records -----------------------------------------------------------------------------------------------------------
-
-
-def _service(record: dict[str, Any]) -> ComputeService:
-    host = text(record, "host")
-    if not host:
-        raise BadRecord("no host")
-    return ComputeService(
-        id=ident(record, "id"),
-        host=host,
-        state=text(record, "state"),
-        status=text(record, "status"),
-        disabled_reason=text(record, "disabled_reason"),
-        zone=text(record, "zone"),
-        updated_at=text(record, "updated_at"),
-        forced_down=flag(record, "forced_down"),
-    )
-
-
-def _hypervisor(record: dict[str, Any]) -> Hypervisor:
-    name = text(record, "hypervisor_hostname")
-    if not name:
-        raise BadRecord("no hypervisor_hostname")
-    return Hypervisor(
-        id=ident(record, "id"),
-        name=name,
-        service_host=text(mapping(record, "service"), "host") or "",
-        state=text(record, "state"),
-        status=text(record, "status"),
-        type=text(record, "hypervisor_type"),
-        version=integer(record, "hypervisor_version"),
-        host_ip=text(record, "host_ip"),
-    )
-
-
-def _server(record: dict[str, Any], known: dict[str, Server]) -> Server:
-    server_id = ident(record, "id")
-    status = text(record, "status")
-    if "name" not in record and status == "UNKNOWN" and server_id in known:
-        # its cell is down: since 2.69 Nova then sends little more than the id
-        return msgspec.structs.replace(known[server_id], status=status)
-    flavor = mapping(record, "flavor")
-    return Server(
-        id=server_id,
-        name=text(record, "name") or "",
-        project_id=text(record, "tenant_id") or "",
-        user_id=text(record, "user_id") or "",
-        host=text(record, "OS-EXT-SRV-ATTR:host"),
-        hypervisor=text(record, "OS-EXT-SRV-ATTR:hypervisor_hostname"),
-        instance_name=text(record, "OS-EXT-SRV-ATTR:instance_name"),
-        status=status,
-        vm_state=text(record, "OS-EXT-STS:vm_state"),
-        task_state=text(record, "OS-EXT-STS:task_state"),
-        power_state=integer(record, "OS-EXT-STS:power_state"),
-        flavor=text(flavor, "original_name"),
-        ram_mib=integer(flavor, "ram"),
-        vcpus=integer(flavor, "vcpus"),
-        extra_specs=text_map(flavor, "extra_specs"),
-        created=text(record, "created"),
-        updated=text(record, "updated"),
-        locked=flag(record, "locked"),
-        fault=text(mapping(record, "fault"), "message", 500),
-    )
-
-
-def _flavor(record: dict[str, Any]) -> Flavor:
-    return Flavor(
-        id=ident(record, "id"),
-        name=text(record, "name") or "",
-        ram_mib=integer(record, "ram"),
-        vcpus=integer(record, "vcpus"),
-        disk_gib=integer(record, "disk"),
-        extra_specs=text_map(record, "extra_specs"),
-    )
-
-
-def _migration(record: dict[str, Any]) -> MigrationFacts:
-    number = integer(record, "id")
-    if number is None:
-        raise BadRecord("no id")
-    return MigrationFacts(
-        id=number,
-        uuid=ident(record, "uuid"),
-        server_id=ident(record, "instance_uuid"),
-        source=text(record, "source_compute"),
-        destination=text(record, "dest_compute"),
-        status=text(record, "status"),
-        migration_type=text(record, "migration_type"),
-        created_at=text(record, "created_at"),
-        updated_at=text(record, "updated_at"),
-        project_id=text(record, "project_id"),
-    )

@@ -5,24 +5,18 @@ A refresh lists all providers in one request; :mod:`placement_details` tells whi
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from vgpu_console.model.placement import Candidates, PlacementFacts, RequestGroup, ResourceProvider
 from vgpu_console.model.source import SourceKind
-from vgpu_console.sources.cloud import CloudConnection, HttpStatusError, counting
-from vgpu_console.sources.parallel import for_each
+from vgpu_console.sources.cloud import CloudConnection, counting
 from vgpu_console.sources.placement_details import WANTED, ProviderDetails
-from vgpu_console.sources.placement_records import read_candidates, read_providers, read_usage
-from vgpu_console.sources.tolerant import optional_ident
-from vgpu_console.text import plain
+from vgpu_console.sources.placement_records import read_candidates, read_providers
+from vgpu_console.sources.placement_usages import ProjectUsages
 
 USAGES_WANTED = "1.37"
 """The last with plain ``{class: amount}`` usages; later ones group by consumer type, which Nova does not set."""
-
-STRANGERS_AT_MOST = 200  # consumers that Nova does not know whose project is looked up in one fetch
 
 CANDIDATES_AT_MOST = 1000  # what Nova's scheduler asks for ([scheduler] max_placement_results)
 
@@ -43,10 +37,7 @@ class PlacementSource:
         self.requests = 0
         self.notes: tuple[str, ...] = ()
         self._details = ProviderDetails(connection)
-        self._usages: dict[str, dict[str, int]] = {}
-        self._held: dict[str, frozenset[tuple[str, str, int]]] = {}  # project -> what its usages were read for
-        self._unmet = False  # some consumers' projects are still to be looked up
-        self._strangers: dict[str, str] = {}  # consumers that Nova does not know -> project ("" where none is told)
+        self._projects = ProjectUsages(connection, USAGES_WANTED)
         self._before: frozenset[str] = frozenset()  # the strangers of the reading before
 
     def close(self) -> None:
@@ -75,10 +66,11 @@ class PlacementSource:
         providers = tuple(self._details.complete(provider) for provider in listed)
         if previous is not None and previous.providers == providers:
             providers = previous.providers
-        if previous is not None and previous.providers is providers and not self._unmet:
+        if previous is not None and previous.providers is providers and not self._projects.unmet:
             usages = previous.usages
         else:
-            usages = self._read_usages(providers, known, notes)
+            holders = ((p.uuid, allocation) for p in providers for allocation in p.allocations or ())
+            usages = self._projects.read(holders, known, notes)
         newest = self._connection.max_microversion("placement")
         return PlacementFacts(
             providers=providers,
@@ -88,13 +80,19 @@ class PlacementSource:
         )
 
     def candidates(
-        self, groups: Sequence[RequestGroup], *, policy: str | None = None, in_tree: str | None = None
+        self,
+        groups: Sequence[RequestGroup],
+        *,
+        policy: str | None = None,
+        in_tree: str | None = None,
+        limit: int = CANDIDATES_AT_MOST,
     ) -> Candidates:
         """Where Placement could put one request now: ``GET /allocation_candidates``. Raises SourceError.
 
-        ``policy`` is the flavor's ``group_policy``; ``in_tree`` confines it to the tree of a provider.
+        ``policy`` is the flavor's ``group_policy``; ``in_tree`` confines it to the tree of a provider, ``limit`` to so
+        many ways.
         """
-        params: dict[str, Any] = {"limit": CANDIDATES_AT_MOST}
+        params: dict[str, Any] = {"limit": limit}
         if policy:
             params["group_policy"] = policy
         for group in groups:
@@ -105,7 +103,7 @@ class PlacementSource:
             if in_tree:
                 params[f"in_tree{group.suffix}"] = in_tree
         body = self._connection.get("placement", "/allocation_candidates", params=params, microversion=WANTED)
-        return read_candidates(body, CANDIDATES_AT_MOST)
+        return read_candidates(body, limit)
 
     def _lasting_strangers(
         self, providers: tuple[ResourceProvider, ...], known: Mapping[str, str], previous: PlacementFacts | None
@@ -117,64 +115,5 @@ class PlacementSource:
         now = {a.consumer_id for p in providers for a in p.allocations or () if a.consumer_id not in known}
         lasting = now if previous is None else now & self._before
         self._before = frozenset(now)
-        found = {consumer: self._strangers.get(consumer, "") for consumer in sorted(lasting)}
+        found = {consumer: self._projects.strangers.get(consumer, "") for consumer in sorted(lasting)}
         return previous.strangers if previous is not None and previous.strangers == found else found
-
-    # -- usages ------------------------------------------------------------------------------------------------------
-
-    def _read_usages(
-        self, providers: tuple[ResourceProvider, ...], known: Mapping[str, str], notes: list[str]
-    ) -> dict[str, dict[str, int]]:
-        """What the projects that hold vGPU classes use of them, asked again only where what they hold has changed.
-
-        A project that holds none is absent: it uses none.
-        """
-        holders = [(provider.uuid, allocation) for provider in providers for allocation in provider.allocations or ()]
-        self._meet_strangers({a.consumer_id for _, a in holders if not known.get(a.consumer_id)}, notes)
-        held: dict[str, set[tuple[str, str, int]]] = defaultdict(set)
-        for uuid, allocation in holders:
-            project = known.get(allocation.consumer_id) or self._strangers.get(allocation.consumer_id)
-            if project:
-                for resource_class, amount in allocation.resources.items():
-                    held[project].add((f"{uuid} {allocation.consumer_id}", resource_class, amount))
-        now = {project: frozenset(what) for project, what in held.items()}
-        changed = [project for project, what in now.items() if self._held.get(project) != what]
-        read = for_each(changed, self._read_usage)
-        for project in changed:
-            if project in read:
-                self._usages[project] = read[project]
-            else:
-                self._usages.pop(project, None)
-                notes.append(f"usages: those of project {plain(project, 64)} could not be read")
-        self._held = now
-        self._usages = {project: usage for project, usage in self._usages.items() if project in now}
-        return dict(self._usages)
-
-    def _meet_strangers(self, strangers: set[str], notes: list[str]) -> None:
-        """Ask Placement for the project of consumers that Nova does not know, each once."""
-        self._strangers = {c: p for c, p in self._strangers.items() if c in strangers}
-        new = sorted(strangers - self._strangers.keys())
-        asked = new[:STRANGERS_AT_MOST]
-        self._strangers.update(for_each(asked, self._read_consumer))
-        self._unmet = len(new) > len(asked)
-        if self._unmet:
-            notes.append(f"allocations: of {len(new) - len(asked)} consumers the project is not known yet")
-
-    def _read_consumer(self, consumer: str) -> str:
-        path = f"/allocations/{quote(consumer, safe='')}"
-        try:
-            return optional_ident(self._connection.get("placement", path, microversion=WANTED), "project_id") or ""
-        except HttpStatusError as exc:
-            if exc.status in (400, 404):
-                return ""
-            raise
-
-    def _read_usage(self, project: str) -> dict[str, int] | None:
-        params = {"project_id": project}
-        try:
-            body = self._connection.get("placement", "/usages", params=params, microversion=USAGES_WANTED)
-        except HttpStatusError as exc:
-            if exc.status in (400, 403, 404):
-                return None
-            raise
-        return read_usage(body)

@@ -152,6 +152,17 @@ def read_allocations(body: dict[str, Any]) -> tuple[Allocation, ...]:
     return tuple(sorted(found, key=lambda a: a.consumer_id))
 
 
+def read_consumer(body: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """``GET /allocations/{consumer}``: what it holds of vGPU classes, by provider."""
+    allocations = mapping(body, "allocations")
+    out: dict[str, dict[str, int]] = {}
+    for uuid in allocations:
+        held = {c: n for c, n in amounts(mapping(allocations, uuid), "resources").items() if is_vgpu_class(c)}
+        if held and is_uuid_like(uuid):
+            out[uuid] = held
+    return out
+
+
 def read_usage(body: dict[str, Any]) -> dict[str, int] | None:
     """``GET /usages``: vGPU class -> amount, of the plain shape (to 1.37) or summed over consumer types (from 1.38)."""
     usages = body.get("usages")
