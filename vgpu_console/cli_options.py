@@ -1,14 +1,18 @@
-"""What every command's options have in common: the global ones, formats, examples, and numbers that begin with "-"."""
+"""What commands' options have in common: the global ones, formats, those of changes, numbers that begin with "-"."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from vgpu_console.cli_plan import Way
+
 FORMATS = ("table", "json", "ndjson", "csv", "md")
+PLAN_FORMATS = ("table", "json")
 GIVEN = "vgpu_console.given"
 """The key in ``ctx.meta`` of what the global options were given: name -> (value, as it was written)."""
 
@@ -88,6 +92,70 @@ def examples(text: str) -> str:
     """An epilog with examples, kept line by line."""
     return f"\b\nExamples:\n{text}"
 
+
+class OrderedGroup(click.Group):
+    """Lists its subcommands in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were added."""
+        return list(self.commands)
+
+
+# --- commands that change something -----------------------------------------------------------------------------------
+
+CHANGING = """
+    Shown before it is done: before and after, what it means, the checks, the commands of {tools} that do
+    the same, and how it is undone. On a terminal you are asked; anywhere else nothing is done without --yes. What is
+    there is read again right before and right after, and every step goes into the journal.
+
+    A check that warns, or could not be looked at, is accepted by answering yes, or with --accept.{more}
+
+    \b
+    Exit codes:
+      0  done; with --dry-run: nothing forbids it
+      1  failed
+      2  bad input: nothing was sent
+      3  no connection
+      4  refused, or changed by somebody else since it was planned
+      5  some of several were not done"""
+"""What the help of every such command says; with ``tools`` and ``more`` filled in."""
+
+
+def changing(*show: str) -> Callable[[_F], _F]:
+    """The options of every command that changes something; ``show`` are global ones that its help names too."""
+
+    def decorate(function: _F) -> _F:
+        for option in _plan_options(show):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _plan_options(show: tuple[str, ...]) -> tuple[Callable[[_F], _F], ...]:
+    return (
+        global_options(hidden=True, show=("--read-only", *show)),
+        output_option(PLAN_FORMATS),
+        click.option(
+            "--expect",
+            multiple=True,
+            metavar="HASH",
+            help="Refuse when the plan has another hash than a dry run showed; once per plan.",
+        ),
+        click.option("--accept", multiple=True, metavar="CHECK", help="Accept what this check says; repeatable."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+    )
+
+
+def way_of(dry_run: bool, yes: bool, accept: tuple[str, ...], expect: tuple[str, ...], output: str) -> Way:
+    """What the options of :func:`changing` were given, under their own names."""
+    from vgpu_console.cli_plan import Way
+
+    return Way(dry_run=dry_run, yes=yes, accept=frozenset(accept), expect=expect, form=output)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"-[0-9]")
 _MINUS = "\u2212"

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
-import msgspec
 
+from vgpu_console.actions.fleet_world import FleetWorld
 from vgpu_console.actions.journal import Journal
-from vgpu_console.actions.plan import Plan
-from vgpu_console.actions.projects import PlanError
+from vgpu_console.actions.plan import OperatorStep, Plan, PlanError
 from vgpu_console.actions.registry import action
-from vgpu_console.actions.runner import Outcome, World, apply
+from vgpu_console.actions.runner import BEFORE_FAILED, Outcome, apply
+from vgpu_console.actions.unfinished import look_at, state_word
 from vgpu_console.cli_output import json_text, write_table
+from vgpu_console.cli_plan_text import MAX, changed, outcome_record, plan_lines, plan_record
 from vgpu_console.cli_run import (
     FAILED,
     INTERRUPTED,
@@ -42,9 +43,6 @@ from vgpu_console.model.source import SourceKind
 from vgpu_console.text import plain
 from vgpu_console.views import EVERYTHING, OPENSTACK
 
-_MAX = 4_000
-_UNLIMITED = -1
-
 
 class Way(NamedTuple):
     """How the operator wants plans to be gone about: the options of every changing command."""
@@ -61,14 +59,19 @@ class Reading(NamedTuple):
 
     facts: Facts
     snapshot: Snapshot
-    world: World
+    world: FleetWorld
     journal: Journal
     fleet: Any  # the runtime's Fleet, for what only this command asks of its connection
 
 
 @contextmanager
-def reading(settings: Settings, demo: DemoChoice | None, kinds: frozenset[SourceKind]) -> Iterator[Reading]:
-    """Reads the sources of those kinds once and keeps the connection open. Raises SourceError."""
+def reading(
+    settings: Settings, demo: DemoChoice | None, kinds: frozenset[SourceKind], hosts: frozenset[str] | None = None
+) -> Iterator[Reading]:
+    """Reads the sources of those kinds once and keeps the connection open. Raises SourceError.
+
+    With ``hosts``, of all hosts only those are asked: one change on one host must not wait for a whole fleet.
+    """
     from vgpu_console import log
 
     log.start(settings.log)
@@ -78,7 +81,7 @@ def reading(settings: Settings, demo: DemoChoice | None, kinds: frozenset[Source
     try:
         from vgpu_console.runtime import Fleet
 
-        fleet = Fleet(settings, demo, kinds=kinds)
+        fleet = Fleet(settings, demo, kinds=kinds, hosts=hosts)
         try:
             snapshot = fleet.snapshot(settings.deadline, progress)
         finally:
@@ -100,20 +103,29 @@ class Proposal(NamedTuple):
     table: Callable[[], None] | None = None  # writes what the table form has before the plans
     if_broken: str = ""  # said when a plan was begun and did not end well
     hosts_wanted: bool = False  # something in it could be told from the hosts, if they were read too
+    noun: str = "limit"  # what the plans are about, over the table of how they ended
+    chain: Callable[[Plan], object] | None = None  # plans of one chain: after one that failed, the rest is not begun
+    left: int = 0  # things that were asked for and that no plan can do: the rest is then a part
+    then: Callable[[Sequence[Outcome]], int | None] | None = None
+    """Goes on with what was begun, writes the result itself and returns the exit code; None: nothing to go on with."""
 
 
 def change(
     given: Mapping[str, tuple[Any, str]],
-    action_id: str,
+    action_id: str | None,
     way: Way,
     make: Callable[[Reading], Proposal],
     host_checks: frozenset[str] = frozenset(),
+    *,
+    kinds: frozenset[SourceKind] | None = None,
+    hosts: frozenset[str] | None = None,
 ) -> int:
     """The whole way of a changing command: refuse early, read, plan, show, ask, apply, tell; returns the exit code.
 
-    ``action_id`` is that of the registry; ``make`` raises PlanError. ``host_checks`` are ids of checks that only the
-    hosts themselves can settle: the hosts are read too when one of these stays unknown and was not accepted anyway,
-    for that may take long.
+    ``action_id`` is that of the registry, None where only the plans can tell; ``make`` raises PlanError.
+    ``host_checks`` are ids of checks that only the hosts themselves can settle: the hosts are read too when one of
+    these stays unknown and was not accepted anyway, for that may take long. With ``kinds``, just these are read, and
+    once; with ``hosts``, of the hosts just those.
     """
     settings, demo = settings_of(given), demo_of(given)
     if not way.dry_run:
@@ -124,11 +136,12 @@ def change(
             say(f"{NAME}: refused: without a terminal to ask on, this needs --yes; --dry-run shows the plan")
             return REFUSED
     code = None
-    for kinds in (OPENSTACK, EVERYTHING):
-        with reading(settings, demo, kinds) as read:
-            if kinds == OPENSTACK:
-                tell_unfinished(read.journal)
-            code = _planned(settings, action_id, way, make, read, host_checks, hosts_read=kinds == EVERYTHING)
+    readings = (OPENSTACK, EVERYTHING) if kinds is None else (kinds,)
+    for wanted in readings:
+        with reading(settings, demo, wanted, hosts) as read:
+            if wanted == readings[0]:
+                tell_unfinished(read.journal, read.world)
+            code = _planned(settings, action_id, way, make, read, host_checks, hosts_read=wanted == readings[-1])
         if code is not None:
             break
     return FAILED if code is None else code
@@ -136,7 +149,7 @@ def change(
 
 def _planned(
     settings: Settings,
-    action_id: str,
+    action_id: str | None,
     way: Way,
     make: Callable[[Reading], Proposal],
     read: Reading,
@@ -147,7 +160,7 @@ def _planned(
     """From a reading to the exit code; None: the hosts must be read too."""
     if is_dark(read.snapshot, OPENSTACK):
         return no_connection(read.snapshot)
-    impossible = _impossible(action_id, read.snapshot)
+    impossible = _impossible(action_id, read.snapshot) if action_id else ""
     if impossible and not way.dry_run:
         say(f"{NAME}: refused: {impossible}")
         return REFUSED
@@ -165,12 +178,16 @@ def _planned(
         return None
     tell_gaps((), read.snapshot.errors)
     _tell_strange_checks(way, proposal)
+    impossible = "" if action_id else _first_impossible(proposal, read)
+    if impossible and not way.dry_run:
+        say(f"{NAME}: refused: {impossible}")
+        return REFUSED
     if way.expect and sorted(way.expect) != sorted(plan.hash for plan in proposal.plans):
         hashes = ", ".join(plan.hash for plan in proposal.plans) or "none"
         say(f"{NAME}: refused: the plan has changed: expected {', '.join(way.expect)}, it is now {hashes}")
         return REFUSED
     if way.dry_run:
-        return _show_only(settings, way, proposal)
+        return _show_only(settings, way, proposal, impossible)
     return _carry_out(settings, way, proposal, read)
 
 
@@ -178,6 +195,19 @@ def _impossible(action_id: str, snapshot: Snapshot) -> str:
     """Why this credential cannot do it at all; a Keystone that is silent is for the plan to say, with its exit code."""
     silent = any(s.kind == "keystone" and s.error is not None for s in snapshot.sources)
     return "" if silent else action(action_id).available(snapshot, read_only=False)
+
+
+def _first_impossible(proposal: Proposal, read: Reading) -> str:
+    """Why something of it cannot be done here: known before anything is sent. The wall stops no dry run."""
+    world = read.world
+    if world.read_only:
+        return ""
+    plans = [plan for plan in proposal.plans if not plan.changes_nothing]
+    for one in dict.fromkeys(plan.action for plan in plans):
+        why = action(one).available(read.snapshot, read_only=False, shell_changes=world.shell_changes)
+        if why:
+            return why
+    return next((why for plan in plans for step in plan.steps if (why := world.refuses(step))), "")
 
 
 def _unsettled(plan: Plan, ids: frozenset[str]) -> bool:
@@ -202,15 +232,7 @@ def _can_ask() -> bool:
 # --- a dry run --------------------------------------------------------------------------------------------------------
 
 
-def plan_record(plan: Plan) -> dict[str, Any]:
-    """A plan under its promised names; what follows them may grow."""
-    whole: dict[str, Any] = msgspec.to_builtins(plan)
-    names = ("action", "target", "before", "after", "steps", "checks", "inverse", "commands", "hash")
-    more = ("title", "effect", "inverse_note", "danger")
-    return {name: whole[name] for name in (*names, *more)}
-
-
-def _show_only(settings: Settings, way: Way, proposal: Proposal) -> int:
+def _show_only(settings: Settings, way: Way, proposal: Proposal, impossible: str = "") -> int:
     if way.form == "json":
         _write_json(proposal, [plan_record(plan) for plan in proposal.plans])
     else:
@@ -221,49 +243,15 @@ def _show_only(settings: Settings, way: Way, proposal: Proposal) -> int:
             sys.stdout.writelines(line + "\n" for line in plan_lines(plan))
         sys.stdout.flush()
     say(*proposal.notes)
-    blocked = {c.id: f"{c.id}: {c.evidence}" for plan in proposal.plans for c in plan.blocked_by}
-    if blocked:
-        say(f"{NAME}: this would be refused: {'; '.join(blocked.values())}")
+    blocked = [f"{c.id}: {c.evidence}" for plan in proposal.plans for c in plan.blocked_by]
+    reasons = list(dict.fromkeys([*([impossible] if impossible else []), *blocked]))
+    if reasons:
+        say(f"{NAME}: this would be refused: {'; '.join(reasons)}")
         return REFUSED
     open_checks = _to_accept(proposal.plans, way)
     if open_checks:
         say(f"without a terminal this would need {' '.join(f'--accept {one}' for one in open_checks)}")
-    return OK
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """A plan for eyes: what changes, what it means, what was looked at, how it is done and undone."""
-    lines = [f"{plan.title}: {changed(plan.before, plan.after)}"]
-    lines += [_named("effect", line) for line in plan.effect]
-    lines += [_named("check", f"{_STATUS[c.status]:<9} {c.id}: {c.evidence}") for c in plan.checks]
-    lines += [_named("command", line) for line in plan.commands]
-    lines += [_named("undo", step.title) for step in plan.inverse]
-    if plan.inverse_note:
-        lines.append(_named("undo", plan.inverse_note))
-    lines.append(_named("hash", plan.hash))
-    return [plain(line, _MAX) for line in lines]
-
-
-_STATUS = {"pass": "pass", "warn": "! warn", "fail": "x fail", "unknown": "? unknown"}
-
-
-def _named(name: str, line: str) -> str:
-    return f"  {name:<8} {line}"
-
-
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """``4 → 8``, with the names where several things change."""
-    names = [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
-    if not names:
-        return f"stays {', '.join(_value(v) for v in list(before.values())[:1])}"
-    single = len(names) == 1 and names[0] == next(iter(after), names[0])
-    return ", ".join(
-        ("" if single else f"{name} ") + f"{_value(before.get(name))} → {_value(after.get(name))}" for name in names
-    )
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else "unlimited (-1)" if value == _UNLIMITED else str(value)
+    return _with_left(OK, proposal.left, some=bool(proposal.plans))
 
 
 # --- applying ---------------------------------------------------------------------------------------------------------
@@ -287,18 +275,33 @@ def _carry_out(settings: Settings, way: Way, proposal: Proposal, read: Reading) 
         return REFUSED
     outcomes: list[Outcome] = []
     interrupted = False
-    for plan, outcome in _applied(proposal.plans, read, accepted):
+    for plan, outcome in _applied(proposal, read, accepted):
         if outcome is None:
             interrupted = True
             outcome = Outcome(plan=plan, result="interrupted", message="interrupted: look at what is there now")
         outcomes.append(outcome)
+    if proposal.then is not None and not interrupted:
+        code = proposal.then(outcomes)
+        if code is not None:
+            return code
     _write_outcomes(settings, way, proposal, outcomes)
     missing = sorted({c.id for o in outcomes if o.result == "refused" for c in o.plan.needs_override} - accepted)
     if missing and any(not o.plan.blocked_by for o in outcomes if o.result == "refused"):
         say(f"to accept it: {' '.join(f'--accept {one}' for one in missing)}")
+    _tell_chain(proposal, outcomes)
     if proposal.if_broken and any(not o.ok and o.result not in ("refused", "moved") for o in outcomes):
         say(proposal.if_broken)
-    return INTERRUPTED if interrupted else exit_code(outcomes)
+    return INTERRUPTED if interrupted else exit_code(outcomes, proposal.left)
+
+
+def _tell_chain(proposal: Proposal, outcomes: Sequence[Outcome]) -> None:
+    """Where something was stopped: how far it came, and at what."""
+    begun = [o for o in outcomes if not o.message.startswith(NOT_BEGUN)]
+    if proposal.chain is None or len(begun) == len(outcomes):
+        return
+    done = sum(o.ok for o in outcomes)
+    failed = "; ".join(f"{o.plan.title}: {o.message}" for o in begun if not o.ok)
+    say(f"{done} of {len(outcomes)} done; stopped at {failed}")
 
 
 def _to_accept(plans: Iterable[Plan], way: Way) -> list[str]:
@@ -320,23 +323,38 @@ def _confirmed(plans: Sequence[Plan], open_checks: Sequence[str]) -> bool:
     return click.confirm(question, default=False, err=True)
 
 
+NOT_BEGUN = "not begun: "
+
+
 def _applied(
-    plans: Sequence[Plan], read: Reading, accepted: frozenset[str] | set[str]
+    proposal: Proposal, read: Reading, accepted: frozenset[str] | set[str]
 ) -> Iterator[tuple[Plan, Outcome | None]]:
     """Applies one after the other, each as the last has ended; None for the one that ctrl+c ended, and no more then.
 
-    Limits of projects are not begun where the default that they need could not be made.
+    Limits of projects are not begun where the default that they need could not be made, nor is what follows a failure
+    in its chain.
     """
+    plans = proposal.plans
     progress = Progress(sys.stderr)
     missing: set[str | None] = set()
+    broken: set[object] = set()
     for number, plan in enumerate(plans, start=1):
         resource = plan.target.key.get("resource")
+        why_not = ""
         if resource in missing and plan.target.kind == "project limit":
-            message = f"not begun: the default of {resource} is not there"
-            yield plan, Outcome(plan=plan, result="refused", message=message)
+            why_not = f"{NOT_BEGUN}the default of {resource} is not there"
+        link = proposal.chain(plan) if proposal.chain is not None else None
+        if link in broken:
+            why_not = BEFORE_FAILED
+        if why_not:
+            yield plan, Outcome(plan=plan, result="refused", message=why_not)
             continue
 
-        def tell(plan: Plan, _: int, word: str, number: int = number) -> None:
+        def tell(plan: Plan, taken: int, word: str, number: int = number) -> None:
+            step = plan.steps[taken] if taken < len(plan.steps) else None
+            if isinstance(step, OperatorStep) and word == step.title:
+                progress.clear()
+                say(f"run this on {step.host} now: {step.command}")
             progress.tell(f"{number} of {len(plans)}: {plan.title}: {word}")
 
         try:
@@ -345,46 +363,48 @@ def _applied(
             progress.clear()
             yield plan, None
             for rest in plans[number:]:
-                yield rest, Outcome(plan=rest, result="interrupted", message="not begun: interrupted before")
+                yield rest, Outcome(plan=rest, result="interrupted", message=f"{NOT_BEGUN}interrupted before")
             return
         progress.clear()
         if not outcome.ok and plan.target.kind == "registered limit":
             missing.add(resource)
+        if proposal.chain is not None:
+            if not outcome.ok:
+                broken.add(link)
+            if len(plans) > 1:
+                say(f"{number} of {len(plans)}: {plan.title}: {outcome.result}")
         yield plan, outcome
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """0 all done; 5 some of several; else 4 when nothing was sent for any of them, and 1."""
+def exit_code(outcomes: Sequence[Outcome], left: int = 0) -> int:
+    """0 all done; 5 some of several; else 4 when nothing was sent for any of them, and 1. ``left`` have no plan."""
     done = sum(o.ok for o in outcomes)
     if done == len(outcomes):
-        return OK
+        return _with_left(OK, left, some=done > 0)
     if done:
         return PARTIAL
     return REFUSED if all(o.result in ("refused", "moved") for o in outcomes) else FAILED
 
 
+def _with_left(code: int, left: int, *, some: bool) -> int:
+    return code if not left else PARTIAL if some else REFUSED
+
+
 def _write_outcomes(settings: Settings, way: Way, proposal: Proposal, outcomes: Sequence[Outcome]) -> None:
     if way.form == "json":
-        _write_json(proposal, [_outcome_record(outcome) for outcome in outcomes])
+        _write_json(proposal, [outcome_record(outcome) for outcome in outcomes])
         return
     if proposal.table is not None:
         proposal.table()
         sys.stdout.write("\n" if outcomes else "")
     if outcomes:
         rows = [
-            [plain(o.plan.title), changed(o.plan.before, o.plan.after), o.result, plain(o.message, _MAX)]
+            [plain(o.plan.title), changed(o.plan.before, o.plan.after), o.result, plain(o.message, MAX)]
             for o in outcomes
         ]
-        names = ["limit", "change", "result", "message"]
+        names = [proposal.noun, "change", "result", "message"]
         write_table(names, rows, [False] * 4, sys.stdout, layout(settings), [0, 1, 0, 0])
     sys.stdout.flush()
-
-
-def _outcome_record(outcome: Outcome) -> dict[str, Any]:
-    whole: dict[str, Any] = msgspec.to_builtins(outcome.plan)
-    names = ("action", "target", "before", "after")
-    told = {"result": outcome.result, "message": plain(outcome.message, _MAX), "observed": outcome.observed}
-    return {name: whole[name] for name in names} | told | {"hash": outcome.plan.hash}
 
 
 def _write_json(proposal: Proposal, records: list[Any]) -> None:
@@ -398,11 +418,15 @@ def _write_json(proposal: Proposal, records: list[Any]) -> None:
 # --- what an earlier console left -------------------------------------------------------------------------------------
 
 
-def tell_unfinished(journal: Journal) -> None:
-    """Names on stderr what was begun and never ended: another console is at it, or was killed."""
+def tell_unfinished(journal: Journal, world: FleetWorld) -> None:
+    """Names on stderr what was begun on this cloud and never ended, and what is true of it now.
+
+    Another console is at it, or was killed.
+    """
     for entry in journal.unfinished():
         what = f"{entry.plan.title} ({entry.plan.target.id})" if entry.plan is not None else "a change"
+        now = state_word(look_at(entry, world)) if entry.cloud == world.name else "look at what is there"
         say(
             f"unfinished in the journal: {what} on {entry.cloud or 'a cloud'}, begun {entry.at} by {entry.user} "
-            f"(run {entry.run}): it is under way now, or its console was killed; look at what is there"
+            f"(run {entry.run}): it is under way now, or its console was killed; {plain(now, MAX)}"
         )

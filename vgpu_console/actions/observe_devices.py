@@ -46,7 +46,7 @@ def mdev_state(facts: LibvirtFacts, uuid: str, function: str) -> dict[str, Any]:
         "type": found.type_id,
         "function": found.parent,
         "persistent": found.persistent,
-        "autostart": found.autostart,
+        "autostart": None if found.persistent is False else found.autostart,  # a transient one cannot have it
         "held_by": next((d.uuid for d in facts.domains if uuid in d.mdevs), None),
         "beside": beside,
     }
@@ -65,9 +65,18 @@ def vfs_state(facts: LibvirtFacts, gpu: str) -> dict[str, Any]:
 
 
 def observe_mdev(reader: DeviceReader, plan: Plan) -> dict[str, Any]:
-    """For plans whose target's key has host, function and uuid. Raises SourceError."""
+    """For plans whose target's key has host, function and uuid. Raises SourceError.
+
+    A flag that was not known when a device that is there was planned about (libvirt tells autostart only to who may
+    change it) is told only once it is as planned.
+    """
     key = plan.target.key
-    return mdev_state(reader.libvirt_facts(key["host"] or ""), key["uuid"] or "", key["function"] or "")
+    seen = mdev_state(reader.libvirt_facts(key["host"] or ""), key["uuid"] or "", key["function"] or "")
+    if plan.before.get("state") != "absent":
+        for flag in ("persistent", "autostart"):
+            if plan.before.get(flag) is None and seen[flag] != plan.after.get(flag):
+                seen[flag] = None
+    return seen
 
 
 def observe_vgpu_type(reader: DeviceReader, plan: Plan) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def max_instances_of(conf: Mapping[str, str], type_id: str) -> int | None:
     return int(value) if value is not None and value.strip().isdigit() else None
 
 
+def mdev_class_of(conf: Mapping[str, str] | None, type_id: str) -> str | None:
+    """``[mdev_<type>] mdev_class``; Nova heeds it only for a type that names addresses. None where it is not said."""
+    return _of_type(conf, type_id, "mdev_class") if conf is not None else None
+
+
 def mdev_classes(conf: Mapping[str, str] | None) -> tuple[str, ...]:
     """The resource classes that ``[mdev_<type>] mdev_class`` names."""
     if conf is None:

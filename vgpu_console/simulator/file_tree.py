@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vgpu_console.simulator.gpu_models import Board
 from vgpu_console.simulator.hosts import Gpu, Host
+from vgpu_console.simulator.programs import gsp_firmware, vendor_name
 
 DEVICES = "/sys/bus/pci/devices"
 
@@ -41,11 +42,12 @@ def possible_vfs(board: Board, address: str) -> list[str]:
 
 
 def file_tree(host: Host) -> tuple[Files, Links]:
-    """All files and links of a host."""
+    """All files and links of a host; its programs are in ``programs``."""
     os_id, version, name = host.os
     files: Files = {
         "/proc/sys/kernel/osrelease": host.kernel + "\n",
         "/etc/os-release": f'NAME="{name.split()[0]}"\nID="{os_id}"\nVERSION_ID="{version}"\nPRETTY_NAME="{name}"\n',
+        "/proc/cpuinfo": f"processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: {host.cpu_model}\n",
         "/sys/module/nvidia/version": host.driver + "\n",
         "/proc/driver/nvidia/version": (
             f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {host.driver}  Fri May 31 09:35:42 UTC 2024\n"
@@ -83,6 +85,7 @@ def _gpu(files: Files, links: Links, gpu: Gpu, index: int) -> None:
     files[f"/proc/driver/nvidia/gpus/{gpu.address}/information"] = (
         f"Model: \t\t {board.model}\nIRQ:   \t\t {90 + index}\n"
         f"Bus Type: \t PCIe\nBus Location: \t {gpu.address}\nDevice Minor: \t {index}\n"
+        f"GPU Firmware: \t {gsp_firmware(gpu)}\n"
     )
     for function in gpu.vf_addresses():
         _function(files, links, function, "0x10de", f"0x{board.product_id}", "0x030200", "nvidia", gpu.numa)
@@ -92,22 +95,24 @@ def _gpu(files: Files, links: Links, gpu: Gpu, index: int) -> None:
         for function in gpu.vf_addresses():
             current = gpu.current_types.get(function)
             creatable = [kind for kind in board.types if gpu.available(function, kind, running)]
-            rows = "".join(f"{kind.number:<6}: {_vendor_name(kind.name)}\n" for kind in creatable)
+            rows = "".join(f"{kind.number:<6}: {vendor_name(kind.name)}\n" for kind in creatable)
             nvidia = f"{DEVICES}/{function}/nvidia"
             files[f"{nvidia}/current_vgpu_type"] = f"{current.number if current else 0}\n"
             files[f"{nvidia}/creatable_vgpu_types"] = "ID    : vGPU Name\n" + rows
         return
+    for mdev in gpu.all_mdevs():
+        if mdev.persistent:
+            start = "auto" if mdev.autostart else "manual"
+            definition = f'{{\n  "mdev_type": "{mdev.kind.type_id}",\n  "start": "{start}",\n  "attrs": []\n}}'
+            files[f"/etc/mdevctl.d/{mdev.parent}/{mdev.uuid}"] = definition
     for function in gpu.functions():
         for kind in board.types:
             base = f"/sys/class/mdev_bus/{function}/mdev_supported_types/{kind.type_id}"
             files[f"{base}/name"] = kind.name + "\n"
             files[f"{base}/description"] = kind.description + "\n"
             files[f"{base}/device_api"] = "vfio-pci\n"
+            files[f"{base}/create"] = ""
             files[f"{base}/available_instances"] = f"{gpu.available(function, kind, running)}\n"
-
-
-def _vendor_name(name: str) -> str:
-    return "NVIDIA " + name.removeprefix("GRID ").removeprefix("NVIDIA ")
 
 
 def nova_groups(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -158,13 +163,20 @@ def nova_groups(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
         *types,
         ("pci", pci),
         ("libvirt", [("virt_type", "kvm"), *own.pop("libvirt", [])]),
-        ("quota", [("driver", "nova.quota.UnifiedLimitsDriver"), *own.pop("quota", [])]),
+        ("quota", [*_QUOTA, *own.pop("quota", [])]),
         *own.items(),
     ]
     return [(group, options) for group, options in groups if options]
 
 
 SECRET = "s3cr3t-of-the-demo"  # noqa: S105 - stands for what must never leave a host
+
+
+_QUOTA = [
+    ("driver", "nova.quota.UnifiedLimitsDriver"),
+    ("unified_limits_resource_strategy", "require"),
+    ("unified_limits_resource_list", "servers"),
+]
 
 
 def nova_conf(host: Host) -> str:

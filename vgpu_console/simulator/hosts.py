@@ -42,6 +42,7 @@ class Gpu:
         "board",
         "claimed",
         "current_types",
+        "ecc",
         "enabled",
         "host",
         "max_instances",
@@ -58,6 +59,7 @@ class Gpu:
         self.mechanism: Mechanism = mechanism
         self.numa = numa
         self.vfs_enabled = board.total_vfs
+        self.ecc = True  # the default of every board here
         self.enabled: tuple[VgpuType, ...] = ()  # what nova.conf enables here; the first is the one Nova offers
         self.mdevs: dict[str, list[Mdev]] = {}  # by function address
         self.current_types: dict[str, VgpuType] = {}  # vendor VFIO: the type set on a virtual function
@@ -203,6 +205,7 @@ class Host:
         self.gpus: list[Gpu] = []
         self.guests: dict[str, Guest] = {}
         self.driver = "550.90.05"
+        self.cpu_model = "Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz"
         self.kernel = "5.14.0-427.13.1.el9_4.x86_64"
         self.os = ("rhel", "9.4", "Red Hat Enterprise Linux 9.4 (Plow)")
         self.libvirt_version = 10000000

@@ -23,6 +23,10 @@ class Refused(SourceError):
         super().__init__("forbidden", message)
 
 
+class Unanswered(SourceError):
+    """A change was sent and nobody knows whether it was obeyed: its answer did not come, or is not to be trusted."""
+
+
 LibvirtOpener = Callable[[str, bool], Any]
 """Opens a libvirt connection: (uri, read_only) -> an object with libvirt-python's virConnect calls.
 

@@ -71,20 +71,20 @@ class LibvirtHostSource:
         """One reading (blocking). Equal facts come back as the previous object. Raises SourceError."""
         self.requests = 0
         self.notes = ()
-        connection, fresh = self._connected()
+        connection, fresh = self.connected()
         try:
             facts = self._read(connection)
         except Exception as error:
             lost = _lost(connection, error)
             if lost:
-                self._forget(connection)
+                self.forget(connection)
             if fresh or not lost:
                 raise explain(error) from None
-            connection, _ = self._connected()
+            connection, _ = self.connected()
             try:
                 facts = self._read(connection)
             except Exception as again:
-                self._forget(connection)
+                self.forget(connection)
                 raise explain(again) from None
         if not facts.defined_visible:
             self.notes = ("this libvirt lists running mediated devices only, not those that are merely defined",)
@@ -98,12 +98,12 @@ class LibvirtHostSource:
             self._closed = True
             connection = self._connection
         if connection is not None:
-            self._forget(connection)
+            self.forget(connection)
 
     # The connection
 
-    def _connected(self) -> tuple[Any, bool]:
-        """The kept connection, or a new one (and then True)."""
+    def connected(self) -> tuple[Any, bool]:
+        """The kept connection, or a new one (and then True). Raises SourceError."""
         with self._guard:
             kept = self._connection
             if self._closed:
@@ -111,7 +111,7 @@ class LibvirtHostSource:
         if kept is not None:
             if _alive(kept):
                 return kept, False
-            self._forget(kept)
+            self.forget(kept)
         try:
             self.requests += 1
             connection = self._opener(self._uri, True)
@@ -128,7 +128,8 @@ class LibvirtHostSource:
         self._listen(connection)
         return connection, True
 
-    def _forget(self, connection: Any) -> None:
+    def forget(self, connection: Any) -> None:
+        """Close a connection that is of no more use; the next call opens another."""
         with self._guard:
             if self._connection is connection:
                 self._connection = None

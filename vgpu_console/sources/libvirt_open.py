@@ -23,7 +23,7 @@ KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 3
 
 _guard = threading.Lock()
 _loop_runs = False
-_pending: set[str] = set()  # URIs whose open() has not come back
+_pending: set[tuple[str, bool]] = set()  # URIs (and whether read-only) whose open() has not come back
 
 
 def open_libvirt(uri: str, read_only: bool, *, timeout_s: float = 5.0) -> Any:
@@ -38,7 +38,7 @@ def open_libvirt(uri: str, read_only: bool, *, timeout_s: float = 5.0) -> Any:
         raise SourceError("unavailable", f"libvirt-python is not installed: {plain(e, 160)}") from None
     _start_events(libvirt)
     probe(uri, timeout_s)
-    connection = _open_within(libvirt.openReadOnly if read_only else libvirt.open, batch_uri(uri), timeout_s * 2)
+    connection = _open_within(libvirt, batch_uri(uri), read_only, timeout_s * 2)
     with contextlib.suppress(libvirt.libvirtError):  # a local driver has no line that could be cut
         connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
     return connection
@@ -108,12 +108,14 @@ def _ssh_endpoint(host: str, port: int, *, explicit: bool) -> tuple[str, int] | 
     return told.get("hostname", host), port if explicit or not told_port.isdigit() else int(told_port)
 
 
-def _open_within(opener: Any, uri: str, timeout_s: float) -> Any:
+def _open_within(libvirt: Any, uri: str, read_only: bool, timeout_s: float) -> Any:
     """open() in a thread of its own, which is left behind when the far side accepts the line and then says nothing."""
+    opener = libvirt.openReadOnly if read_only else libvirt.open
+    attempt = (uri, read_only)  # a change is not to fail because the host is being read for the first time just now
     with _guard:
-        if uri in _pending:
+        if attempt in _pending:
             raise SourceError("timeout", "libvirt is still silent since an earlier attempt to open it")
-        _pending.add(uri)
+        _pending.add(attempt)
     done = threading.Event()
     result: list[Any] = []
     failure: list[BaseException] = []
@@ -125,7 +127,7 @@ def _open_within(opener: Any, uri: str, timeout_s: float) -> Any:
         except BaseException as e:
             failure.append(e)
         with _guard:
-            _pending.discard(uri)
+            _pending.discard(attempt)
         if given_up.acquire(blocking=False):
             done.set()
         elif result:

@@ -16,8 +16,9 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vgpu_console.sources.base import SourceError
-from vgpu_console.sources.fact_command import OUTPUT_LIMIT
+from vgpu_console.sources.base import Refused, SourceError, Unanswered
+from vgpu_console.sources.change_command import HostChange, change_command
+from vgpu_console.sources.fact_command import FACT_COMMAND, OUTPUT_LIMIT
 from vgpu_console.text import plain
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ _ERRNO_WORDS = {
 
 
 class AsyncSshShell:
-    """Runs a command on hosts over SSH (a HostShell). Blocking calls from any thread; all else happens in one thread.
+    """Runs commands on hosts over SSH (a ChangingShell). Blocking calls from any thread; all else is one thread's.
+
+    This is where the wall stands: ``run`` sends the constant fact command and nothing else, and ``change`` sends one of
+    the constant changes and only with ``changes``. (Tests give ``only=None`` to send other things.)
 
     ``config`` names ssh configuration files instead of ``~/.ssh/config``, ``known_hosts`` such a file instead of those
     that the configuration or the system has. ``strict_host_keys=False`` takes any host key. Times are seconds;
@@ -57,6 +61,8 @@ class AsyncSshShell:
         strict_host_keys: bool = True,
         connect_timeout_s: float = 10.0,
         concurrency: int = 32,
+        changes: bool = False,
+        only: str | None = FACT_COMMAND,
     ) -> None:
         self._user, self._port = user, port
         self._keys = [str(Path(k).expanduser()) for k in keys]
@@ -65,6 +71,8 @@ class AsyncSshShell:
         self._strict = strict_host_keys
         self._connect_timeout_s = connect_timeout_s
         self._concurrency = concurrency
+        self._changes = changes
+        self._only = only
         self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -76,7 +84,19 @@ class AsyncSshShell:
 
     def run(self, host: str, command: str, timeout_s: float) -> str:
         """Standard output of the command, at most 4 MiB of it. Raises SourceError; an error names the host's port."""
+        if self._only is not None and command != self._only:
+            raise Refused(f"{host}: not sent: this is not the command that reads facts")
         return self._in_loop(self._run(host, command, timeout_s))
+
+    def change(self, host: str, change: HostChange, timeout_s: float) -> str:
+        """What the change's command printed. It is sent once at most, over a connection of its own.
+
+        Raises Refused without the right to change, SourceError when it was not sent, Unanswered when its answer is
+        missing.
+        """
+        if not self._changes:
+            raise Refused(f"{host}: not sent: the console may only read over SSH ([ssh] changes)")
+        return self._in_loop(self._change(host, change_command(change), timeout_s))
 
     def close(self) -> None:
         """Close every connection and end the thread; later calls are refused."""
@@ -135,6 +155,25 @@ class AsyncSshShell:
             self._drop(host)
             self._connections[host] = connection = await self._connect(host)
             return await self._command(connection, host, command, timeout_s)
+
+    async def _change(self, host: str, command: str, timeout_s: float) -> str:
+        import asyncssh
+
+        # not the kept connection: whether that one is still good shows only when something was sent over it
+        connection = await self._connect(host)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._read(connection, host, command)
+        except TimeoutError:
+            words = f"{host} did not finish the command within {timeout_s:g} s: nobody knows whether it was obeyed"
+            raise Unanswered("timeout", words) from None
+        except asyncssh.ChannelOpenError as e:
+            raise _explain(e, host) from None
+        except (asyncssh.Error, OSError) as e:
+            told = _explain(e, host)
+            raise Unanswered(told.kind, f"{told}: nobody knows whether it was obeyed") from None
+        finally:
+            connection.abort()
 
     def _drop(self, host: str) -> None:
         connection = self._connections.pop(host, None)
