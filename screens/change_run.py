@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from vgpu_console.actions.journal import Journal
-from vgpu_console.actions.plan import Plan
-from vgpu_console.actions.runner import Outcome, World, apply_all
+from vgpu_console.actions.plan import OperatorStep, Plan
+from vgpu_console.actions.runner import BEFORE_FAILED, Outcome, World, apply_all
 from vgpu_console.text import plain
 
 LOG = logging.getLogger("vgpu_console.screens")
@@ -18,12 +18,29 @@ Replan = Callable[[], tuple[Plan, ...]]
 
 
 class ChangeRun:
-    """Plans that are applied one after the other in a thread of their own."""
+    """Plans that are applied one after the other in a thread of their own.
 
-    def __init__(self, plans: Sequence[Plan], accepted: frozenset[str], replan: Replan) -> None:
+    With ``stop_at_first`` none is begun after the first that was tried and did not end as planned; those whose checks
+    forbid them were never to be tried.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        accepted: frozenset[str],
+        replan: Replan,
+        *,
+        stop_at_first: bool = False,
+        again: Callable[[], None] | None = None,
+        then: Callable[[ChangeRun], None] | None = None,
+    ) -> None:
+        """``again`` takes the place of planning anew; ``then`` is called once when it has ended, on the UI loop."""
         self.plans = tuple(plans)
         self.accepted = accepted
         self.replan = replan
+        self.stop_at_first = stop_at_first
+        self.again = again
+        self.then = then
         self.outcomes: list[Outcome | None] = [None] * len(self.plans)
         self.at = 0
         self.taken = 0
@@ -42,6 +59,11 @@ class ChangeRun:
         return all(outcome is not None and outcome.ok for outcome in self.outcomes)
 
     @property
+    def _broken(self) -> bool:
+        """Whether one that was tried failed."""
+        return any(o is not None and not o.ok and not o.plan.blocked_by for o in self.outcomes)
+
+    @property
     def moved(self) -> bool:
         """Whether any was refused because the world had changed: then planning again makes sense."""
         return any(outcome is not None and outcome.result == "moved" for outcome in self.outcomes)
@@ -51,8 +73,18 @@ class ChangeRun:
         """Whether the rest is not to be begun."""
         return self._stop.is_set()
 
+    @property
+    def by_hand(self) -> str:
+        """What the operator is to type while the console waits for it to show; "" when it waits for nothing such."""
+        plan = self.plans[min(self.at, len(self.plans) - 1)]
+        step = next((s for s in plan.steps if isinstance(s, OperatorStep)), None)
+        return step.command if step is not None and not self.finished and self.taken == len(plan.steps) else ""
+
     def stop(self) -> None:
-        """Begin no further plan; the one at work is finished, since half a change is worse than either."""
+        """Begin no further plan, and wait no longer for what was done to show.
+
+        The steps of the one at work are all taken, since half a change is worse than either.
+        """
         self._stop.set()
 
     def apply(self, world: World, journal: Journal, moved: Callable[[], None]) -> None:
@@ -64,6 +96,9 @@ class ChangeRun:
 
         try:
             for number, plan in enumerate(self.plans):
+                if self.stop_at_first and self._broken:
+                    self.outcomes[number] = Outcome(plan=plan, result="refused", message=BEFORE_FAILED)
+                    continue
                 self.at, self.taken, self.word = number, 0, "beginning"
                 try:
                     self.outcomes[number] = apply_all(

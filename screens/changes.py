@@ -1,30 +1,31 @@
-"""The way of a change through the screens: number, plan, confirmation, application, outcome. One for the whole console.
+"""The way of a change through the screens: plan, confirmation, application, outcome. One for the whole console.
 
-It holds no rules: plans come from ``actions``, are applied by its runner in a thread, and their outcomes are shown.
+It holds no rules: plans come from ``actions`` by way of ``limit_changes`` and ``device_changes``, which ask for what
+they need; they are applied by the runner in a thread, and their outcomes are shown.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.message import Message
 
-from vgpu_console.actions import quota, quota_checks
 from vgpu_console.actions.journal import Journal, JournalError
-from vgpu_console.actions.plan import Plan
-from vgpu_console.actions.projects import PlanError
+from vgpu_console.actions.plan import Plan, PlanError
 from vgpu_console.actions.registry import action
+from vgpu_console.actions.unfinished import Unfinished, look_at
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.model.source import SourceKind
 from vgpu_console.screens.change_run import ChangeRun, Replan
-from vgpu_console.screens.dialogs.limit import Planner
-from vgpu_console.screens.render import limits
+from vgpu_console.screens.device_changes import DeviceChanges
+from vgpu_console.screens.limit_changes import LimitChanges
+from vgpu_console.screens.migration_changes import MigrationChanges
 from vgpu_console.screens.render.plans import outcome_word
-from vgpu_console.screens.render.unfinished import Unfinished, look_at
-from vgpu_console.screens.seams import LimitTarget
+from vgpu_console.screens.seams import HostChanger
 
 if TYPE_CHECKING:
     from vgpu_console.app import VgpuConsoleApp
@@ -32,7 +33,20 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("vgpu_console.screens")
 
 AGAIN_WITHIN_S = 30.0
-"""Planning again waits so long for limits to be read anew."""
+"""Planning again waits so long for what it needs to be read anew."""
+
+NOT_READ = "the cloud is still being asked"
+
+Source = tuple[SourceKind, str]
+"""A kind of source and its host; "" for the cloud's own."""
+
+
+class _Again(NamedTuple):
+    """A change that is to be planned again: when what it needs was last read, and how long to wait for more."""
+
+    run: ChangeRun
+    read_at: dict[Source, float | None]
+    deadline: float
 
 
 class ChangeMoved(Message):
@@ -53,7 +67,10 @@ class Changes:
     def __init__(self, app: VgpuConsoleApp) -> None:
         self._app = app
         self.run: ChangeRun | None = None
-        self._again: tuple[ChangeRun, float | None, float] | None = None
+        self.limits = LimitChanges(app, self)
+        self.devices = DeviceChanges(app, self)
+        self.moves = MigrationChanges(app, self)
+        self._again: _Again | None = None
 
     @property
     def running(self) -> bool:
@@ -66,114 +83,62 @@ class Changes:
         """Why an action is not possible with this credential, on this cloud, on what is known now; "" when it is."""
         snapshot, engine = self._app.snapshot, self._app.engine
         if snapshot is None or engine is None:
-            return "the cloud is still being asked"
+            return NOT_READ
+        wanted = action(action_id)
         read_only = snapshot.identity.read_only or engine.world is None or engine.journal is None
-        why = action(action_id).available(snapshot, read_only)
-        if why:
+        why = wanted.available(snapshot, read_only, self.shell_changes)
+        if why or not action_id.startswith("quota."):
             return why
-        fresh = quota_checks.fresh(Facts(statuses=snapshot.sources), self._app.now())
-        return fresh.evidence if fresh.status == "fail" else ""
+        return self.limits.too_old(snapshot)
 
-    # A limit ------------------------------------------------------------------------------------------------------
+    @property
+    def shell_changes(self) -> bool:
+        """Whether this console may itself change something on hosts over SSH."""
+        world = self._app.engine.world if self._app.engine is not None else None
+        return isinstance(world, HostChanger) and world.shell_changes
 
-    def begin(self, action_id: str, targets: Sequence[LimitTarget]) -> None:
-        """Ask for a number where one is needed, and show the plan."""
+    def can_begin(self) -> bool:
+        """Whether a change can begin now; says so where one is under way or nothing is known yet."""
         if self.running:
             self._app.say("a change is being applied: one after the other", "warning")
-            return
-        snapshot = self._app.snapshot
-        if snapshot is None or self._app.engine is None or not targets:
-            return
-        if action_id == "quota.clear":
-            self._plan_at_once(targets)
-        elif action_id == "quota.default":
-            self._ask_default(targets[0].resource, snapshot)
-        else:
-            self._ask_limit(targets, snapshot)
+        return not self.running and self._app.snapshot is not None and self._app.engine is not None
 
-    def _facts(self) -> tuple[Facts, Snapshot]:
+    def known(self) -> tuple[Facts, Snapshot]:
+        """What plans are made of. Raises PlanError while nothing has been read."""
         engine, snapshot = self._app.engine, self._app.snapshot
         if engine is None or snapshot is None:
-            raise PlanError("the cloud is still being asked")
+            raise PlanError(NOT_READ)
         return engine.facts(), snapshot
 
-    def _ask_limit(self, targets: Sequence[LimitTarget], snapshot: Snapshot) -> None:
-        facts, _ = self._facts()
-        rows = limits.rows_of(targets, snapshot)
-        clearable = any(row is not None and row.origin == "project" for row in rows)
-
-        def planner(value: int | None) -> tuple[Plan, ...]:
-            return self._limit_plans(targets, value)
-
-        self._ask(
-            limits.heading(targets, rows),
-            planner,
-            lambda width: limits.limit_lines(targets, rows, facts, snapshot, width, clearable=clearable),
-            present=limits.present(rows),
-            clearable=clearable,
-        )
-
-    def _limit_plans(self, targets: Sequence[LimitTarget], value: int | None) -> tuple[Plan, ...]:
-        facts, snapshot = self._facts()
-        now = self._app.now()
-        if value is None:
-            plans = [quota.plan_clear(facts, snapshot, t.project_id, t.resource, now) for t in targets]
-            return tuple(p for p in plans if not p.changes_nothing) or tuple(plans)
-        found: list[Plan] = []
-        for resource in dict.fromkeys(t.resource for t in targets):
-            mine = [t.project_id for t in targets if t.resource == resource]
-            found += quota.plan_set_many(facts, snapshot, mine, resource, value, now)
-        return tuple(found)
-
-    def _ask_default(self, resource: str, snapshot: Snapshot) -> None:
-        facts, _ = self._facts()
-
-        def planner(value: int | None) -> tuple[Plan, ...]:
-            if value is None:
-                raise PlanError("a default is a number")
-            facts, snapshot = self._facts()
-            return (quota.plan_default(facts, snapshot, resource, value, self._app.now()),)
-
-        default = limits.default_of(resource, snapshot)
-        self._ask(
-            f"Default limit of {resource}",
-            planner,
-            lambda width: limits.default_lines(resource, facts, snapshot, width),
-            present="" if default is None else str(default),
-        )
-
-    def _ask(
-        self, heading: str, planner: Planner, about: limits.About, *, present: str, clearable: bool = False
-    ) -> None:
-        from vgpu_console.screens.dialogs.limit import LimitDialog
-
-        def planned(result: tuple[int | None, tuple[Plan, ...]] | None) -> None:
-            if result is not None:
-                value, plans = result
-                self.confirm(plans, lambda: planner(value))
-
-        self._app.push_screen(LimitDialog(heading, about, planner, present=present, clearable=clearable), planned)
-
-    def _plan_at_once(self, targets: Sequence[LimitTarget]) -> None:
-        def replan() -> tuple[Plan, ...]:
-            return self._limit_plans(targets, None)
-
+    def plan_at_once(self, planner: Replan, *, stop_at_first: bool = False) -> None:
+        """Show the plans of what needs no question, or why there is none."""
         try:
-            plans = replan()
+            plans = planner()
         except PlanError as error:
             self._app.say(str(error), "error")
         else:
-            self.confirm(plans, replan)
+            self.confirm(plans, planner, stop_at_first=stop_at_first)
 
     # Confirm, apply, tell -----------------------------------------------------------------------------------------
 
-    def confirm(self, plans: Sequence[Plan], replan: Replan) -> None:
-        """Show plans; when they are confirmed, apply them."""
+    def confirm(
+        self,
+        plans: Sequence[Plan],
+        replan: Replan,
+        *,
+        stop_at_first: bool = False,
+        again: Callable[[], None] | None = None,
+        then: Callable[[ChangeRun], None] | None = None,
+    ) -> None:
+        """Show plans; when they are confirmed, apply them. ``stop_at_first``: none after one that failed.
+
+        ``again`` takes the place of planning anew when the world had moved; ``then`` is called when all has ended.
+        """
         from vgpu_console.screens.dialogs.plan import PlanDialog
 
         def answered(accepted: frozenset[str] | None) -> None:
             if accepted is not None:
-                self._apply(ChangeRun(plans, accepted, replan))
+                self._apply(ChangeRun(plans, accepted, replan, stop_at_first=stop_at_first, again=again, then=then))
 
         self._app.push_screen(PlanDialog(plans, self._app.steady), answered)
 
@@ -199,7 +164,9 @@ class Changes:
         from vgpu_console.screens.dialogs.apply import ApplyDialog
 
         def closed(wish: str | None) -> None:
-            if wish == "again":
+            if wish == "again" and run.again is not None:
+                run.again()
+            elif wish == "again":
                 self._plan_again(run)
             elif not run.finished:
                 self._app.say("it goes on; its outcome will be told here and in the journal")
@@ -227,6 +194,8 @@ class Changes:
             shown.restate()
         else:
             self._show(run)
+        if run.then is not None:
+            run.then(run)
 
     def _tell_done(self, run: ChangeRun) -> None:
         outcomes = [o for o in run.outcomes if o is not None]
@@ -238,28 +207,31 @@ class Changes:
     # Again --------------------------------------------------------------------------------------------------------
 
     def _plan_again(self, run: ChangeRun) -> None:
-        """Once limits were read anew: what was planned from would only be refused again."""
-        self._again = (run, _keystone_at(self._app.snapshot), self._app.steady() + AGAIN_WITHIN_S)
-        self._app.say("reading limits again …")
+        """Once that was read anew which it was planned from: otherwise it would only be refused again."""
+        needed = sources_of(run.plans)
+        self._again = _Again(run, _read_at(self._app.snapshot, needed), self._app.steady() + AGAIN_WITHIN_S)
+        self._app.say(f"reading {_words(needed)} again …")
         self._app.ask_sources()
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
-        """Plan again, when that was asked for and limits were read since."""
+        """Plan again, when that was asked for and what it needs was read since."""
         if self._again is None:
             return
         run, read_at, deadline = self._again
-        if _keystone_at(snapshot) == read_at:
+        now = _read_at(snapshot, read_at)
+        left = [source for source in read_at if now[source] == read_at[source]]
+        if left:
             if self._app.steady() > deadline:
                 self._again = None
-                self._app.say("limits could not be read again", "error")
+                self._app.say(f"{_words(left)} could not be read again", "error")
             return
         self._again = None
-        try:
-            plans = run.replan()
-        except PlanError as error:
-            self._app.say(str(error), "error")
-        else:
-            self.confirm(plans, run.replan)
+        self.plan_at_once(run.replan, stop_at_first=run.stop_at_first)
+
+    def leave(self) -> None:
+        """The console is being left: nothing more is begun, and nothing is waited for."""
+        if self.run is not None:
+            self.run.stop()
 
     # What was under way when a console ended ------------------------------------------------------------------------
 
@@ -313,9 +285,24 @@ class Changes:
         if engine is None or snapshot is None:
             self._app.say("the cloud is still being asked")
             return
-        self._app.push_screen(WhatIfDialog(self._facts, project_id))
+        self._app.push_screen(WhatIfDialog(self.known, engine.candidates, project_id))
 
 
-def _keystone_at(snapshot: Snapshot | None) -> float | None:
-    status = next((s for s in snapshot.sources if s.kind == "keystone"), None) if snapshot else None
-    return status.fetched_at if status is not None else None
+def sources_of(plans: Iterable[Plan]) -> list[Source]:
+    """What plans are made of: the source that says what they change, with its host ("" for the cloud's own)."""
+    found = []
+    for plan in plans:
+        host = plan.target.key.get("host") or ""
+        kind: SourceKind = "ssh" if action(plan.action).over_shell else "libvirt"
+        found.append((kind if host else "keystone", host))
+    return list(dict.fromkeys(found))
+
+
+def _read_at(snapshot: Snapshot | None, sources: Iterable[Source]) -> dict[Source, float | None]:
+    """When each of these was last read."""
+    at = {(s.kind, s.host): s.fetched_at for s in snapshot.sources} if snapshot is not None else {}
+    return {source: at.get(source) for source in sources}
+
+
+def _words(sources: Iterable[Source]) -> str:
+    return ", ".join(f"{kind} of {host}" if host else {"keystone": "limits"}.get(kind, kind) for kind, host in sources)

@@ -14,7 +14,7 @@ from vgpu_console.model.snapshot import Host, ProjectQuota, Snapshot
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import empty, hosts, migrations, quota
 from vgpu_console.screens.render.row_cache import RowCache
-from vgpu_console.screens.seams import LimitTarget
+from vgpu_console.screens.seams import DeviceTarget, LimitTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
 from vgpu_console.screens.widgets.cells import Span
 from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
@@ -123,9 +123,20 @@ class DashboardScreen(ViewScreen):
     def why_not(self, action_id: str) -> str:
         """Also that a host has no limit."""
         why = super().why_not(action_id)
-        if why and not self.console.why_not(action_id):
+        if why and action_id.startswith("quota.") and not self.console.why_not(action_id):
             return "a limit is a project's: tab to the quota below, or 3"
         return why
+
+    def device_targets(self, key_id: str) -> Sequence[DeviceTarget]:
+        """The host under the cursor, while the hosts have the focus."""
+        pane = self.pane if self.is_mounted else None
+        if pane is None or pane.id != "hosts-pane" or pane.table.cursor_id is None:
+            return ()
+        return (DeviceTarget(pane.table.cursor_id, "host"),)
+
+    @on(FleetTable.Moved)
+    def _other_row(self) -> None:
+        self.show_keys()
 
     def name_of(self, row_id: str) -> str:
         """A host's or a project's name."""

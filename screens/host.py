@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from textual import on
 from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 
 from vgpu_console.model.snapshot import Host, Snapshot
+from vgpu_console.screens.device_keys import OF_ONE
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import devices, empty, facts, hosts
+from vgpu_console.screens.seams import DeviceTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
 from vgpu_console.screens.widgets.fleet_table import FleetTable
 
@@ -19,6 +21,7 @@ class HostScreen(ViewScreen):
     """GPU → VF → vGPU as an indented table; enter on a vGPU opens its server, on a GPU unfolds its idle functions."""
 
     view = "fleet"
+    place = "host"
     detail = True
 
     def __init__(self, host: str) -> None:
@@ -87,6 +90,32 @@ class HostScreen(ViewScreen):
         event.stop()
         if not event.row_id.startswith(("idle:", "vf:")):
             self.console.say(f"{self.name_of(event.row_id)} is not on {self.host} any more", "warning")
+
+    # What the keys are about --------------------------------------------------------------------------------------
+
+    def device_targets(self, key_id: str) -> Sequence[DeviceTarget]:
+        """The marked rows, else the row under the cursor; where no row stands for a device, the host itself."""
+        snapshot = self.console.snapshot
+        host = snapshot.host(self.host) if snapshot else None
+        if snapshot is None or host is None or not self.is_mounted:
+            return ()
+        table = self.query_one(TablePane).table
+        ids = [row.id for row in table.rows if row.id in table.marks]
+        ids += sorted(table.marks.difference(ids))  # those that the filter hides
+        if not ids or key_id in OF_ONE:
+            ids = [table.cursor_id] if table.cursor_id is not None else []
+        found = [devices.target_of(snapshot, host, row_id) for row_id in ids]
+        return [one for one in found if one is not None] or [DeviceTarget(host.name, "host")]
+
+    def server_target(self) -> str | None:
+        """The server that holds the vGPU under the cursor."""
+        table = self.query_one(TablePane).table if self.is_mounted else None
+        return self._servers.get(table.cursor_id or "") if table is not None else None
+
+    @on(FleetTable.Moved)
+    @on(FleetTable.Marked)
+    def _other_row(self) -> None:
+        self.show_keys()
 
     def action_sort(self) -> None:
         """Devices stand below the GPU that they are on, so they have one order."""

@@ -11,13 +11,15 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len
 from textual.binding import ActiveBinding, Binding
 
 from vgpu_console.actions.registry import ACTIONS, Action
 from vgpu_console.screens.widgets.cells import Span
 
-Scope = Literal["app", "view", "fleet"]
-"""Where a key is bound: on the application, on every view with a table, or on the fleet's own screens only."""
+Scope = Literal["app", "view", "fleet", "timeline"]
+"""Where a key is bound: on the application, on every view with a table, on the fleet's own screens only, or on the
+timeline of a live migration."""
 
 Group = Literal["Views", "Table", "Change", "Fleet", "Console"]
 
@@ -47,33 +49,74 @@ class Key:
         return self.keys.split(",")[0]
 
 
-_WORDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "quota.set": ("limit", ()),
-    "quota.clear": ("clear", ("quota",)),
-    "quota.default": ("default", ("quota",)),
+_WORDS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
+    "migrate.start": (
+        "migrate",
+        ("fleet", "servers", "host", "migrations", "timeline"),
+        "Check a live migration of the server under the cursor, and begin it",
+    ),
+    "quota.set": ("limit", ("fleet", "servers", "quota", "migrations"), ""),
+    "quota.clear": ("clear", ("quota",), ""),
+    "quota.default": ("default", ("quota",), ""),
+    "mdev.create": ("new", ("fleet", "host"), "New vGPUs: create mediated devices, or set a function's type"),
+    "mdev.remove": ("remove", ("host",), "Remove vGPUs: mediated devices, or a function's type"),
+    "mdev.start": ("start/stop", ("host",), "Start a mediated device that is defined, or stop one that runs"),
+    "mdev.autostart": ("auto", ("host",), "Start a mediated device with its function from now on, or no longer"),
+    "sriov.enable": ("VFs", ("host",), "Enable a GPU's virtual functions"),
 }
-"""The word of an action in the key line, and the views that show it there."""
+"""Of an action: its word in the key line, the views that show it there, and its help where its title does not do."""
 
 
 def _of_action(action: Action) -> Key:
-    word, views = _WORDS.get(action.id, (action.title.lower(), ()))
+    word, views, text = _WORDS[action.id]
     call = f"act('{action.id}')"
-    return Key(action.id, action.key, call, word, action.title, "Change", "view", shown=True, views=views)
+    return Key(action.id, action.key, call, word, text or action.title, "Change", "view", shown=True, views=views)
 
+
+_OWNERS: Mapping[str, Action] = {one.key: one for one in reversed(ACTIONS) if one.key}
+"""Of actions that share a key the first one gives it its id; which of them is meant depends on the row."""
+
+ACTION_KEYS: tuple[str, ...] = tuple(one.id for one in ACTIONS if one.id in _WORDS and _OWNERS.get(one.key) is one)
+"""The ids of the keys that change something: of the registry's actions those that the screens begin."""
+
+
+def _on_timeline(id: str, keys: str, action: str, word: str, help: str) -> Key:
+    return Key(id, keys, action, word, help, "Change", "timeline", shown=True, views=("timeline",))
+
+
+_TIMELINE = (
+    _on_timeline("migrate.abort", "a", "mend('migrate.abort')", "abort", "Abort the live migration that is shown"),
+    _on_timeline(
+        "migrate.force",
+        "f",
+        "mend('migrate.force')",
+        "force (pauses guest)",
+        "Force the live migration that is shown to its end: Nova pauses the guest until all is sent",
+    ),
+    _on_timeline(
+        "migrate.reset", "R", "mend('migrate.reset')", "reset", "Reset the migrated server from ERROR to ACTIVE"
+    ),
+    _on_timeline(
+        "migrate.heal", "H", "mend('migrate.heal')", "heal", "Free what the ended migration still holds in Placement"
+    ),
+    _on_timeline("timeline.copy", "c", "copy_commands", "copy commands", "Copy the commands that mend a migration"),
+)
 
 KEYS: tuple[Key, ...] = (
+    *(_of_action(one) for one in ACTIONS if one.id == "migrate.start"),
+    *(_of_action(one) for one in ACTIONS if one.id in ACTION_KEYS and one.id != "migrate.start"),
+    *_TIMELINE,
     Key(
-        "migrate",
-        "m",
-        "reserved('migrate')",
-        "migrate",
-        "Live-migrate a server (kept for it)",
-        "Change",
+        "nova-side",
+        "N",
+        "nova_side",
+        "Nova",
+        "What Nova and Placement are told of a host's GPUs, and the nova.conf that would be true",
+        "Fleet",
         "view",
         shown=True,
-        reason="migrate: this version shows live migrations (on 4) and does not begin any",
+        views=("host",),
     ),
-    *(_of_action(one) for one in ACTIONS if one.key),
     Key(
         "what-if",
         "W",
@@ -139,6 +182,12 @@ DIALOG_IDS = (
     "jump.complete",
     "server.host",
     "server.copy",
+    "server.migrate",
+    "check.plan",
+    "check.next",
+    "check.previous",
+    "check.again",
+    "check.copy",
     "finding.copy",
     "confirm.yes",
     "confirm.no",
@@ -148,6 +197,9 @@ DIALOG_IDS = (
     "change.again",
     "change.stop",
     "change.copy",
+    "type.gpu",
+    "type.persistent",
+    "nova-side.copy",
     "unfinished.settle",
 )
 """The bindings of dialogs, which show them themselves."""
@@ -183,25 +235,46 @@ def unknown_ids(remapped: Iterable[str]) -> list[str]:
 def key_line(
     active: Iterable[ActiveBinding], width: int, *, view: str = "", unavailable: Container[str] = ()
 ) -> list[Span]:
-    """The keys that work now, as many as fit into ``width`` cells; those that say a reason are dim throughout."""
+    """The keys that work now, in their order, as many as fit whole into ``width`` cells; help has its place always.
+
+    Those that say a reason are dim throughout.
+    """
     live: dict[str, ActiveBinding] = {}
     for one in active:
         key = BY_ID.get(one.binding.id or "")
         if one.binding.id is not None and one.binding.show and (key is None or not key.views or view in key.views):
             live.setdefault(one.binding.id, one)
     order = ["table.open", *BY_ID]
-    spans: list[Span] = [(" ", "")]
+    entries: list[tuple[str, str, str, bool]] = []
     for name in sorted(live, key=lambda n: order.index(n) if n in order else len(order)):
         one = live[name]
-        word = describe(one.binding)[0]
         key = BY_ID.get(name)
         dim = not one.enabled or (key is not None and bool(key.reason)) or name in unavailable
-        shown = key_words(one.binding.key)
-        width -= len(shown) + len(word) + 3
-        if width < -2:
-            break
-        spans += [(shown, "muted" if dim else "accent"), (f" {word}  ", "muted" if dim else "")]
+        entries.append((name, key_words(one.binding.key), describe(one.binding)[0], dim))
+    spans: list[Span] = []
+    for _, shown, word, dim in _fitting(entries, width):
+        spans += [("  " if spans else " ", ""), (shown, "muted" if dim else "accent")]
+        spans.append((f" {word}", "muted" if dim else ""))
     return spans
+
+
+def _fitting(entries: list[tuple[str, str, str, bool]], width: int) -> list[tuple[str, str, str, bool]]:
+    """The first that fit, and help in any case: who knows that key finds all others."""
+
+    def size(entry: tuple[str, str, str, bool]) -> int:
+        return cell_len(entry[1]) + cell_len(entry[2]) + 3  # a space between, and two before it
+
+    help_at = next((i for i, entry in enumerate(entries) if entry[0] == "help"), None)
+    kept = [] if help_at is None else [help_at]
+    left = width + 1 - sum(size(entries[i]) for i in kept)  # before the first one space is enough
+    for at, entry in enumerate(entries):
+        if at == help_at:
+            continue
+        left -= size(entry)
+        if left < 0:
+            break
+        kept.append(at)
+    return [entries[at] for at in sorted(kept)]
 
 
 _SHOWN_AS = {

@@ -15,13 +15,18 @@ from vgpu_console.screens.widgets.fleet_table import FleetTable
 
 
 class MigrationsScreen(ViewScreen):
-    """One row for each live migration that Nova tells of, the running ones first; enter shows the server."""
+    """One row for each live migration that Nova tells of, the running ones first; enter shows how it goes or went."""
 
     view = "migrations"
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: RowCache[Migration] = RowCache(lambda m: m.uuid, lambda m, _: migrations.migration_row(m))
+        self._rows: RowCache[Migration] = RowCache(
+            lambda m: m.uuid,
+            lambda m, known: migrations.migration_row(
+                m, known if isinstance(known, migrations.Known) else migrations.NOTHING
+            ),
+        )
 
     def body(self) -> Iterable[Widget]:
         """One table."""
@@ -32,8 +37,14 @@ class MigrationsScreen(ViewScreen):
         pane = self.query_one(TablePane)
         ordered = migrations.in_order(snapshot) if snapshot else []
         count = len(migrations.running(snapshot)) if snapshot else 0
+        mover = self.console.changes.moves.mover
+        records = mover.records() if mover is not None else {}
+        followed = {t.migration: t for t in mover.timelines()} if mover is not None else {}
         pane.show(
-            self._rows.rows(m for m in ordered if not pane.faults_only or migrations.is_fault(m)),
+            self._rows.rows(
+                (m for m in ordered if not pane.faults_only or migrations.is_fault(m)),
+                mark=lambda m: migrations.known_of(followed.get(m.uuid), records.get(m.uuid)),
+            ),
             empty=empty.why_no_migrations(snapshot),
             right=((f"{count} running", "accent"),) if count else (),
             of=len(ordered),
@@ -44,8 +55,18 @@ class MigrationsScreen(ViewScreen):
     def _opened(self, event: FleetTable.Opened) -> None:
         event.stop()
         one = self._migration(event.row_id)
-        if one is not None:
+        if one is None:
+            return
+        if self.console.changes.moves.mover is not None:
+            self.console.open_timeline(one.uuid, one.server_id, one.server or one.server_id)
+        else:
             self.console.open_server(one.server_id)
+
+    def server_target(self) -> str | None:
+        """The server whose migration is under the cursor: also to try one again that has ended."""
+        pane = self.pane
+        one = self._migration(pane.table.cursor_id or "") if pane is not None else None
+        return one.server_id if one is not None else None
 
     def _migration(self, row_id: str) -> Migration | None:
         snapshot = self.console.snapshot

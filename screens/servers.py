@@ -51,6 +51,10 @@ class ServersScreen(ViewScreen):
         server = self._server(pane.table.cursor_id or "") if pane is not None else None
         return (LimitTarget(server.project_id, "class:VGPU"),) if server is not None else ()
 
+    def server_target(self) -> str | None:
+        """The server under the cursor."""
+        return self.pane.table.cursor_id if self.pane is not None else None
+
     def _server(self, row_id: str) -> VgpuServer | None:
         snapshot = self.console.snapshot
         return next((s for s in snapshot.servers if s.id == row_id), None) if snapshot else None

@@ -14,14 +14,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from vgpu_console.actions.registry import ACTIONS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import frame
 from vgpu_console.screens.render.empty import no_faults
 from vgpu_console.screens.render.row_cache import RowCache
-from vgpu_console.screens.seams import LimitTarget
+from vgpu_console.screens.seams import DeviceTarget, LimitTarget
 from vgpu_console.screens.widgets.cells import Span
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
@@ -129,6 +128,8 @@ class ViewScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("view")]
     AUTO_FOCUS = "FleetTable"
     view: ClassVar[str] = ""
+    place: ClassVar[str] = ""
+    """What the key line goes by where a detail has keys of its own; else the view."""
     detail: ClassVar[bool] = False
     """True on screens that were drilled down to: there q goes back."""
 
@@ -207,7 +208,7 @@ class ViewScreen(Screen[None]):
         else:
             active = self.active_bindings.values()
             width = self.app.size.width - 1
-            line.set_spans(keys.key_line(active, width, view=self.view, unavailable=self.unavailable()))
+            line.set_spans(keys.key_line(active, width, view=self.place or self.view, unavailable=self.unavailable()))
 
     # The table in question ----------------------------------------------------------------------------------------
 
@@ -247,22 +248,48 @@ class ViewScreen(Screen[None]):
         """The limits that a key for limits is about: of the marked rows, else of the row under the cursor."""
         return ()
 
+    def device_targets(self, key_id: str) -> Sequence[DeviceTarget]:
+        """What a key for devices is about: the row under the cursor, and for some keys the marked rows instead."""
+        return ()
+
+    def server_target(self) -> str | None:
+        """The id of the server that a key is about: that of the row under the cursor."""
+        return None
+
     def why_not(self, action_id: str) -> str:
         """Why an action is not possible here and now; "" when it is."""
+        if action_id.startswith("migrate."):
+            return self.console.changes.moves.why_not_check(self.server_target())
+        if not action_id.startswith("quota."):
+            return self.console.changes.devices.why_not(action_id, self.device_targets(action_id))
         why = self.console.why_not(action_id)
         return why or ("" if self.limit_targets() else "no project is under the cursor (3 shows them)")
 
     def unavailable(self) -> dict[str, str]:
-        """The ids of the actions that are not possible here and now, with why."""
-        return {one.id: why for one in ACTIONS if one.key and (why := self.why_not(one.id))}
+        """The ids of the keys for changes that are not possible here and now, with why."""
+        return {one: why for one in keys.ACTION_KEYS if (why := self.why_not(one))}
 
     def action_act(self, action_id: str) -> None:
-        """Begin an action of the registry on what is under the cursor or marked, or say why it cannot be."""
+        """Begin what the key of an action means on what is under the cursor or marked, or say why it cannot be."""
         why = self.why_not(action_id)
         if why:
             self.console.say(f"{keys.BY_ID[action_id].word}: {why}", "warning")
+        elif action_id.startswith("migrate."):
+            self.console.changes.moves.begin(self.server_target() or "")
+        elif action_id.startswith("quota."):
+            self.console.changes.limits.begin(action_id, self.limit_targets())
         else:
-            self.console.changes.begin(action_id, self.limit_targets())
+            self.console.changes.devices.begin(action_id, self.device_targets(action_id))
+
+    def action_nova_side(self) -> None:
+        """Show what Nova and Placement are told of the host under the cursor."""
+        target = next(iter(self.device_targets("nova-side")), None)
+        if target is None:
+            self.console.say("no host is under the cursor (1 shows them)")
+            return
+        from vgpu_console.screens.dialogs.nova_side import NovaSideDialog
+
+        self.app.push_screen(NovaSideDialog(target.host, self.console.snapshot))
 
     def action_what_if(self) -> None:
         """Ask whether a project could start servers now."""

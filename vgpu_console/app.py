@@ -20,6 +20,7 @@ from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys, themes
 from vgpu_console.screens.changes import ChangeMoved, Changes
+from vgpu_console.screens.migration_changes import MoveEnded, MovesChanged
 from vgpu_console.screens.palette import ConsoleCommands
 from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
@@ -172,6 +173,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         self.engine = message.engine
         message.engine.start(self._receive)
         self.changes.look_for_unfinished()
+        self.changes.moves.open()
 
     def _receive(self, snapshot: Snapshot) -> None:
         """Called from the engine's thread."""
@@ -190,6 +192,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
 
     def on_unmount(self) -> None:
         """Let the engine end beside us: a call that hangs must not hold the terminal."""
+        self.changes.leave()
         if self.engine is not None:
             threading.Thread(target=self.engine.stop, name="stop-engine", daemon=True).start()
 
@@ -204,6 +207,18 @@ class VgpuConsoleApp(NarrowUpdates[int]):
     def on_change_moved(self, message: ChangeMoved) -> None:
         """Show how far a change is."""
         self.changes.on_moved(message.run)
+
+    def on_moves_changed(self, _message: MovesChanged) -> None:
+        """Something new about followed live migrations: the screens that show them say it at once."""
+        screen = next((s for s in reversed(self.screen_stack) if isinstance(s, ViewScreen)), None)
+        if screen is not None and screen.view == "migrations":
+            screen.update()
+
+    def on_move_ended(self, message: MoveEnded) -> None:
+        """Tell the end of a followed live migration, and show it where it is listed."""
+        self.changes.moves.tell(message.timeline)
+        self.update_screen()
+        self.ask_sources()
 
     def update_screen(self) -> None:
         """Bring the view in front up to date, also when a dialog stands before it. Called every second for the ages."""
@@ -257,6 +272,10 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """Show who holds what of a project's quota."""
         self.call_next(self._open_project, project_id, resource)
 
+    def open_timeline(self, migration: str, server_id: str, name: str) -> None:
+        """Show how a live migration goes; "" for ``migration``: the one that the server has just begun."""
+        self.call_next(self._open_timeline, migration, server_id, name)
+
     def open_row(self, view: str, row_id: str) -> None:
         """Show a view with the cursor on one of its rows."""
         self.call_next(self._open_row, view, row_id)
@@ -304,7 +323,17 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             if host is not None:
                 self.open_host(host)
 
-        await self.push_screen(ServerDialog(server, self.snapshot), chosen)
+        moves = self.changes.moves
+        migrate = None if moves.why_not_check(server_id) else lambda: moves.begin(server_id)
+        await self.push_screen(ServerDialog(server, self.snapshot, migrate), chosen)
+
+    async def _open_timeline(self, migration: str, server_id: str, name: str) -> None:
+        from vgpu_console.screens.timeline import TimelineScreen
+
+        if self.current_mode != "migrations":
+            await self._go("migrations")
+        await self._leave_details()
+        await self.push_screen(TimelineScreen(migration, server_id, name))
 
     async def _open_row(self, view: str, row_id: str) -> None:
         await self._go(view)

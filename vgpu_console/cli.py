@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import click
 
-from vgpu_console import __version__, cli_quota, cli_run
+from vgpu_console import (
+    __version__,
+    cli_drain,
+    cli_layout,
+    cli_mdev,
+    cli_migrate,
+    cli_nova_conf,
+    cli_quota,
+    cli_run,
+    cli_sriov,
+)
 from vgpu_console.cli_options import FORMATS, GIVEN, examples, given_of, global_options, output_option, remember
 from vgpu_console.cli_run import INTERRUPTED, NAME, OK, USAGE
 
@@ -148,12 +158,6 @@ _VIEWS = {
         """  vgpu-console servers --project vdi
   vgpu-console servers --host gpu-02 -o ndjson""",
     ),
-    "migrations": _Help(
-        "Live migrations.",
-        "Live migrations, running and ended. A host filter counts for source and destination.",
-        """  vgpu-console migrations
-  vgpu-console migrations --host gpu-02 -o json""",
-    ),
     "providers": _Help(
         "Placement's providers of vGPUs.",
         "Placement's resource providers of vGPUs, tied to the device each stands for.",
@@ -182,10 +186,20 @@ def _view_command(name: str, help_: _Help) -> None:
 
 
 for _name, _help in _VIEWS.items():
-    if _name == "migrations":
-        console.add_command(cli_quota.quota)
+    if _name == "providers":
+        for _command in (cli_quota.quota, cli_migrate.migrations):
+            console.add_command(_command)
     _view_command(_name, _help)
-console.add_command(cli_quota.journal)
+for _command in (
+    cli_migrate.migrate,
+    cli_drain.drain,
+    cli_mdev.mdev,
+    cli_sriov.sriov,
+    cli_layout.layout,
+    cli_nova_conf.nova_conf,
+    cli_quota.journal,
+):
+    console.add_command(_command)
 
 
 @console.command(

@@ -10,7 +10,7 @@ import msgspec
 
 from vgpu_console.actions.journal import Entry, Journal, default_path
 from vgpu_console.cli_output import write
-from vgpu_console.cli_plan import changed
+from vgpu_console.cli_plan_text import changed
 from vgpu_console.cli_run import OK, demo_of, layout, say, settings_of
 from vgpu_console.views import Column, View
 
@@ -47,6 +47,8 @@ def runs(journal: Journal) -> list[Run]:
             if entry.event == "step":
                 begun = max(run.steps_begun, entry.step or 0)
                 found[entry.run] = msgspec.structs.replace(run, steps_begun=begun)
+            elif entry.event == "outcome":
+                found[entry.run] = msgspec.structs.replace(run, message=f"{run.message}; then: {entry.message}")
             else:
                 found[entry.run] = msgspec.structs.replace(
                     run, ended=entry.at, result=entry.result, message=entry.message

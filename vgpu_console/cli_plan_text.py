@@ -56,7 +56,7 @@ def _named(name: str, line: str) -> str:
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """``4 → 8``, with the names where several things change."""
     if "started" in after:  # what a server does once it moves is not foretold
-        return "begun"
+        return "not begun → begun"
     names = [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
     if "state" in names and "absent" in (before.get("state"), after.get("state")):
         names = ["state"]  # what else a device has comes and goes with it

@@ -164,8 +164,13 @@ class Progress:
             self._stream.flush()
 
 
-def read_fleet(settings: Settings, demo: DemoChoice | None, want: frozenset[SourceKind]) -> Snapshot:
-    """Opens the log and reads the wanted sources once. Raises SourceError when no connection can be tried."""
+def read_fleet(
+    settings: Settings, demo: DemoChoice | None, want: frozenset[SourceKind], *, use_only: bool = False
+) -> Snapshot:
+    """Opens the log and reads the wanted sources once, with ``use_only`` no more of them than the quota view needs.
+
+    Raises SourceError when no connection can be tried.
+    """
     from vgpu_console import log
 
     log.start(settings.log)
@@ -174,7 +179,7 @@ def read_fleet(settings: Settings, demo: DemoChoice | None, want: frozenset[Sour
     try:
         from vgpu_console.runtime import read_once
 
-        return read_once(settings, demo, want, settings.deadline, progress)
+        return read_once(settings, demo, want, settings.deadline, progress, use_only)
     finally:
         progress.clear()
 
@@ -195,7 +200,8 @@ def show_view(
     view = VIEWS[name] if isinstance(name, str) else name
     filters = Filters(hosts, projects)
     want: frozenset[SourceKind] = view.needs | ({"keystone", "nova"} if projects else frozenset())
-    snapshot = read_fleet(settings, demo, want)
+    # what concerns a host takes the hosts, and all that is known of them
+    snapshot = read_fleet(settings, demo, want, use_only=view.use_only and not hosts)
     rows = view.rows(snapshot, filters)
     if not rows and is_dark(snapshot, OPENSTACK & want):
         return no_connection(snapshot)

@@ -28,6 +28,7 @@ Layer = Literal["command line", "environment", "file", "default"]
 Theme = Literal["auto", "dark", "light", "colour-blind", "mono"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 _OTHER_VARIABLES = {"OS_CLOUD": "cloud", "OS_REGION_NAME": "region", "NO_COLOR": "no_color"}
@@ -101,9 +102,14 @@ class LibvirtSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SshSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How hosts are reached over SSH. None leaves the choice to OpenSSH's own configuration."""
+    """How hosts are reached over SSH. None leaves the choice to OpenSSH's own configuration.
+
+    ``changes`` lets the console itself run its few constant commands that change a host (set a vGPU type, enable
+    virtual functions); without it SSH only reads.
+    """
 
     enabled: bool = True
+    changes: bool = False
     user: str | None = None
     port: Port | None = None
     known_hosts: str | None = None
@@ -116,6 +122,18 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str | None = None
     level: LogLevel = "info"
+
+
+class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long live migrations let a guest stand still: the longest that is allowed, and what it is predicted from.
+
+    ``max_downtime`` is in seconds (None: no limit), ``rate`` what the migration network carries in bytes a second
+    (None: assumed), ``switchover_ms`` the least and the most that a switch-over costs apart from data.
+    """
+
+    max_downtime: Seconds | None = None
+    rate: Annotated[float, msgspec.Meta(ge=1e6, le=1e12)] | None = None
+    switchover_ms: tuple[Milliseconds, Milliseconds] | None = None
 
 
 class CopySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ssh: SshSettings = SshSettings()
     log: LogSettings = LogSettings()
     copy: CopySettings = CopySettings()
+    migration: MigrationSettings = MigrationSettings()
     keys: dict[str, str] = {}  # binding id -> key
     origins: dict[str, Origin] = {}  # dotted key -> where it came from; absent: the default
     file: str | None = None  # the configuration file that was read; None: there is none
@@ -342,8 +361,10 @@ def _convert(where: str, key: str, value: Any, problems: list[str], *, lax: bool
     if lax and isinstance(value, str):
         if kind is bool:
             value = _BOOL_WORDS.get(value.strip().lower(), value)
-        elif get_origin(kind) is tuple:
+        elif _lists(kind):
             value = [part.strip() for part in value.split(",") if part.strip()]
+    if key == "migration.rate" and isinstance(value, str):
+        value = _rate(value)
     if get_origin(kind) is Literal and value not in get_args(kind):
         choices = [str(choice) for choice in get_args(kind)]
         near = difflib.get_close_matches(str(value), choices, 1, 0.5)
@@ -353,14 +374,38 @@ def _convert(where: str, key: str, value: Any, problems: list[str], *, lax: bool
     try:
         converted = msgspec.convert(value, kind, strict=not lax)
     except msgspec.ValidationError as error:
-        problems.append(f"{named}: {_words(str(error))}")
+        like = ' of bytes a second, or text like "1.2 GB/s"' if key == "migration.rate" else ""
+        problems.append(f"{named}: {_words(str(error))}".replace("a number", f"a number{like}"))
         return None
     if isinstance(converted, str) and plain(converted) != converted:
         problems.append(f"{named}: holds a control character, or more than 1,024 characters")
         return None
     if key == "libvirt.uri":
         _check_uri(named, converted, problems)
+    if key == "migration.switchover_ms" and converted is not None and converted[0] > converted[1]:
+        problems.append(
+            f"{named}: the first is the least and the second the most, got {converted[0]:g}, {converted[1]:g}"
+        )
     return converted
+
+
+def _lists(kind: Any) -> bool:
+    """Whether values of this type are lists, or nothing."""
+    return get_origin(kind) is tuple or any(get_origin(one) is tuple for one in get_args(kind))
+
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]?i?)(B|bit|b)(?:/s|ps)")
+_PREFIXES = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def _rate(text: str) -> float | str:
+    """Bytes a second of ``1.2 GB/s``, ``900 MiB/s`` or ``10 Gbit/s``; other text as it is."""
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        return text
+    prefix = found[2].removesuffix("i")
+    factor = (1024.0 if found[2].endswith("i") else 1000.0) ** _PREFIXES[prefix]
+    return float(found[1]) * factor / (1 if found[3] == "B" else 8)
 
 
 def _check_uri(named: str, uri: str, problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A change while it is applied, and how it ended. Closing it stops nothing."""
+"""A change while it is applied, and how it ended. Closing it stops nothing but the waiting for an operator's hands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from vgpu_console.screens.dialogs.page import Page
 from vgpu_console.screens.lines import Line
 from vgpu_console.screens.render.bulk import result_lines
 from vgpu_console.screens.render.plans import change_lines, outcome_lines
+from vgpu_console.screens.render.progress import head_line, step_lines
 from vgpu_console.screens.render.words import plural
-from vgpu_console.screens.render.wrap import hang
 from vgpu_console.screens.seams import Copier
-from vgpu_console.screens.widgets.cells import glyphs
 
 
 class ApplyDialog(Dialog[str]):
@@ -49,18 +48,21 @@ class ApplyDialog(Dialog[str]):
     def _keys(self) -> str:
         run = self.run
         if not run.finished:
+            if run.stopping:
+                return "looking once more …" if run.single else "stops after this one · esc: it goes on"
+            if run.by_hand:
+                return "c copy the command · esc stops waiting"
             if run.single:
                 return "esc: it goes on"
-            return "stops after this one · esc: it goes on" if run.stopping else "s stop after this one · esc"
+            return "s stop after this one · esc"
         return " · ".join([*(["p plan again"] if run.moved else []), "c copy", "esc"])
 
     def _lines(self, width: int) -> list[Line]:
         run = self.run
         if not run.single:
             counted = sum(o is not None and o.ok for o in run.outcomes)
-            head = f"{counted} of {len(run.plans)} done" + ("" if run.finished else " …")
             return [
-                ((head, "title"),),
+                head_line(counted, len(run.plans), finished=run.finished),
                 (),
                 *result_lines(run.plans, run.outcomes, -1 if run.finished else run.at, run.word, width),
             ]
@@ -68,13 +70,7 @@ class ApplyDialog(Dialog[str]):
         lines = [*change_lines(plan, width), ()]
         if outcome is not None:
             return [*lines, *outcome_lines(outcome, width)]
-        total = len(plan.steps)
-        for number, step in enumerate(plan.steps):
-            done, here = number < run.taken, number == run.taken and run.word == step.title
-            sign, tone = (glyphs().ok, "ok") if done else (glyphs().cursor, "accent") if here else ("·", "muted")
-            lines += hang(((f"  {sign} ", tone),), step.title, "" if done or here else "muted", width)
-        at = f"step {min(total, run.taken + 1)} of {total}" if run.word in [s.title for s in plan.steps] else run.word
-        return [*lines, (), ((f"{at} …", "accent"),)]
+        return [*lines, *step_lines(plan, run.taken, run.word, width)]
 
     def action_again(self) -> None:
         """Plan it anew from what is there now."""
@@ -87,7 +83,16 @@ class ApplyDialog(Dialog[str]):
             self.run.stop()
             self.restate()
 
+    def action_close(self) -> None:
+        """Close it; while it waits for the operator's hands, stop waiting and tell what is there."""
+        if not self.run.by_hand:
+            self.dismiss(None)
+        elif not self.run.stopping:
+            self.run.stop()
+            self.restate()
+
     def action_copy(self) -> None:
-        """Copy how it ended."""
+        """Copy the command that is waited for, else how it ended."""
         if isinstance(self.app, Copier):
-            self.app.copy_text(self.query_one(Page).text, "the outcome")
+            command = self.run.by_hand
+            self.app.copy_text(command or self.query_one(Page).text, "the command" if command else "the outcome")

@@ -2,7 +2,7 @@
 
 How it is confirmed grows with its danger. ``change``: y, or moving the choice to yes and enter. ``risk``: a, which is
 neither the key that opened it nor enter. ``destroy``: the object's name is typed. Each warning and each unknown is
-accepted by itself before. Enter alone never confirms anything.
+accepted by itself before. Enter alone never confirms anything. Of several that destroy their number is typed.
 """
 
 from __future__ import annotations
@@ -66,6 +66,14 @@ class PlanDialog(Dialog[frozenset[str]]):
         return not self._blocked and not self._nothing
 
     @property
+    def must_type(self) -> str:
+        """What is typed to confirm what destroys: the object's name; of several how many they are (``3 devices``)."""
+        possible = [p for p in self._plans if not p.blocked_by and not p.changes_nothing]
+        if len(self._plans) == 1:
+            return self._plans[0].target.name
+        return plural(len(possible), possible[0].target.kind.split()[-1]) if possible else ""
+
+    @property
     def _left(self) -> list[str]:
         return [one for one in self._open if one not in self._accepted] if self._possible else []
 
@@ -74,7 +82,7 @@ class PlanDialog(Dialog[frozenset[str]]):
         named = self._possible and self.danger == "destroy"
         yield Page(self._lines, beside=4 if named else 2, id="plan-page")
         if named:
-            yield Input(placeholder=f"type {plain(self._plans[0].target.name, 80)}", id="plan-name")
+            yield Input(placeholder=f"type {plain(self.must_type, 80)}", id="plan-name")
         yield SpanLine(id="plan-choice")
 
     def on_mount(self) -> None:
@@ -132,7 +140,7 @@ class PlanDialog(Dialog[frozenset[str]]):
 
     @property
     def _commands(self) -> list[str]:
-        return [line for plan in self._plans for line in plan.commands]
+        return [line for plan in self._plans if not plan.blocked_by for line in plan.commands]
 
     # Keys ---------------------------------------------------------------------------------------------------------
 
@@ -197,10 +205,10 @@ class PlanDialog(Dialog[frozenset[str]]):
         event.stop()
         if not self._guard.lets_pass():
             return
-        if event.value == self._plans[0].target.name:
+        if event.value == self.must_type:
             self._confirm()
         else:
-            self._say(f"that is not the name: {self._plans[0].target.name}")
+            self._say(f"that is not the name: {self.must_type}")
 
     def _confirm(self) -> None:
         if self._left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -21,15 +22,22 @@ class ServerDialog(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("h,enter", "host", "Go to its host", id="server.host"),
+        Binding("m", "migrate", "Check a live migration of it", id="server.migrate"),
         Binding("y", "copy_id", "Copy its id", id="server.copy"),
     ]
 
-    def __init__(self, server: VgpuServer, snapshot: Snapshot | None) -> None:
+    def __init__(
+        self, server: VgpuServer, snapshot: Snapshot | None, migrate: Callable[[], None] | None = None
+    ) -> None:
+        """``migrate`` begins with the check of a live migration; None where that is not possible."""
         super().__init__()
+        self._migrate = migrate
         self._server = server
         self._snapshot = snapshot or Snapshot()
         self.heading = server.name or server.id
-        self.footing = "h host · y copy id · esc" if server.host else "y copy id · esc"
+        parts = ["h host"] if server.host else []
+        parts += ["m migrate"] if server.host and migrate is not None else []
+        self.footing = " · ".join([*parts, "y copy id", "esc"])
 
     def inside(self) -> ComposeResult:
         """The lines."""
@@ -41,6 +49,12 @@ class ServerDialog(Dialog[str]):
         """Close and go to the host."""
         if self._server.host:
             self.dismiss(self._server.host)
+
+    def action_migrate(self) -> None:
+        """Close, and check a live migration of it."""
+        if self._migrate is not None:
+            self.dismiss(None)
+            self._migrate()
 
     def action_copy_id(self) -> None:
         """Copy the server's id."""

@@ -8,9 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from vgpu_console.actions.unfinished import Unfinished
 from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.screens.dialogs.page import Page
-from vgpu_console.screens.render.unfinished import Unfinished, unfinished_lines
+from vgpu_console.screens.render.unfinished import unfinished_lines
 from vgpu_console.screens.render.words import plural
 
 

@@ -8,7 +8,15 @@ from rich.cells import cell_len, set_cell_size
 
 from vgpu_console.actions.plan import Plan
 from vgpu_console.actions.runner import Outcome
-from vgpu_console.screens.render.plans import change_word, check_lines, check_span, open_checks, ordered, result_span
+from vgpu_console.screens.render.plans import (
+    change_word,
+    check_lines,
+    check_span,
+    open_checks,
+    ordered,
+    result_span,
+    short_name,
+)
 from vgpu_console.screens.render.words import plural
 from vgpu_console.screens.render.wrap import Line, hang
 from vgpu_console.screens.widgets.cells import Span, glyphs
@@ -17,13 +25,13 @@ from vgpu_console.text import plain
 
 def bulk_lines(plans: Sequence[Plan], width: int, accepted: Collection[str], cursor: str | None) -> list[Line]:
     """The plans, a line each, then the checks that are open in any of them, then the commands."""
-    column = _column([p.target.name for p in plans], width)
+    column = _column([short_name(p) for p in plans], width)
     lines: list[Line] = []
     for plan in plans:
         worst = next(iter(ordered(plan.checks)), None)
         beside: Span = check_span(worst.status) if worst is not None and worst.status != "pass" else ("", "")
         what: Span = ("already so", "muted") if plan.changes_nothing else (change_word(plan), "accent")
-        lines.append((_cell(plan.target.name, column), (f"{what[0]:<26}  ", what[1]), beside))
+        lines.append((_cell(short_name(plan), column), (f"{what[0]:<26}  ", what[1]), beside))
     found = open_checks([p for p in plans if not p.blocked_by])
     if found:
         lines += [(), (("To accept", "title"),)]
@@ -31,7 +39,7 @@ def bulk_lines(plans: Sequence[Plan], width: int, accepted: Collection[str], cur
         _, check = where[0]
         said = check.evidence
         if len(plans) > 1:
-            named = "all of them" if len(where) == len(plans) else ", ".join(p.target.name for p, _ in where[:6])
+            named = "all of them" if len(where) == len(plans) else ", ".join(short_name(p) for p, _ in where[:6])
             named += f" and {len(where) - 6} more" if 6 < len(where) < len(plans) else ""
             same = len({c.evidence for _, c in where}) == 1
             said = f"{named}: {said}" + ("" if same else " and the like")
@@ -40,9 +48,9 @@ def bulk_lines(plans: Sequence[Plan], width: int, accepted: Collection[str], cur
     if refused:
         lines += [(), (("Not possible", "title"), (f"   {plural(len(refused), 'change')}", "fail"))]
         for plan in refused:
-            first = ((f"  {glyphs().fail} ", "fail"), _cell(plan.target.name, column))
+            first = ((f"  {glyphs().fail} ", "fail"), _cell(short_name(plan), column))
             lines += hang(first, "; ".join(c.evidence for c in plan.blocked_by), "", width)
-    commands = [line for plan in plans for line in plan.commands]
+    commands = [line for plan in plans if not plan.blocked_by for line in plan.commands]
     if commands:
         lines += [(), (("The same by hand", "title"),)]
         for command in commands:
@@ -54,10 +62,10 @@ def result_lines(
     plans: Sequence[Plan], outcomes: Sequence[Outcome | None], at: int, word: str, width: int
 ) -> list[Line]:
     """The plans with what became of each; ``at`` is the one at work now, ``word`` what it does."""
-    column = _column([p.target.name for p in plans], width)
+    column = _column([short_name(p) for p in plans], width)
     lines: list[Line] = []
     for number, (plan, outcome) in enumerate(zip(plans, outcomes, strict=True)):
-        name = _cell(plan.target.name, column)
+        name = _cell(short_name(plan), column)
         if outcome is not None:
             lines.append((name, (f"{change_word(plan)}  ", "muted"), result_span(outcome)))
             if outcome.result not in ("done", "interrupted"):

@@ -9,16 +9,18 @@ from typing import NamedTuple
 from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VirtualFunction
 from vgpu_console.screens.render import words
 from vgpu_console.screens.render.hosts import NO_TYPE, gpu_type
+from vgpu_console.screens.seams import DeviceTarget
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
 
 COLUMNS = (
-    Column("device", "DEVICE", 27, flex=5, maximum=44),
+    Column("device", "DEVICE", 27, flex=20, maximum=44),
     Column("type", "TYPE", 12, flex=1, priority=2, maximum=20),
     Column("state", "STATE", 10),
     Column("used", "USED BY", 16, flex=2),
     Column("project", "PROJECT", 13, flex=1, priority=1),
+    Column("kept", "AT BOOT", 7, priority=3),
 )
 
 _EMPTY = text("")
@@ -70,7 +72,7 @@ def device_tree(snapshot: Snapshot, host: Host, opened: Collection[str] = ()) ->
             rows.append(_idle_row(gpu, idle))
     orphans = [device for devices in by_parent.values() for device in devices]
     if orphans:
-        rows.append(TableRow("lost", (text("no GPU found for", "warn"), _EMPTY, _EMPTY, _EMPTY, _EMPTY)))
+        rows.append(TableRow("lost", (text("no GPU found for", "warn"), *[_EMPTY] * 5)))
         for device in orphans:
             add(device, 1)
     return DeviceTree(rows, servers)
@@ -80,6 +82,23 @@ def gpu_of_row(row_id: str) -> str | None:
     """The GPU whose idle functions a row folds or unfolds; None for other rows."""
     kind, _, address = row_id.partition(":")
     return address if kind in ("gpu", "idle") else None
+
+
+def target_of(snapshot: Snapshot, host: Host, row_id: str) -> DeviceTarget | None:
+    """What a row of ``device_tree`` stands for; None for the headline of devices without a GPU."""
+    kind, _, name = row_id.partition(":")
+    if kind in ("gpu", "idle"):
+        return DeviceTarget(host.name, "gpu", name)
+    if kind == "vf":
+        gpu = next((g.address for g in host.gpus or () if any(f.address == name for f in g.functions)), None)
+        return DeviceTarget(host.name, "function", gpu, name)
+    field = {"mdev": "uuid", "vgpu": "parent"}.get(kind)
+    if field is None:
+        return None
+    one = next((m for m in snapshot.mdevs if m.host == host.name and getattr(m, field) == name), None)
+    if one is None:
+        return DeviceTarget(host.name, "vgpu", uuid=name) if kind == "mdev" else None
+    return DeviceTarget(host.name, "vgpu", one.gpu, one.parent, one.uuid)
 
 
 def _gpu_row(gpu: PhysicalGpu) -> TableRow:
@@ -104,6 +123,7 @@ def _gpu_row(gpu: PhysicalGpu) -> TableRow:
             state,
             use,
             text(origin, "muted"),
+            _EMPTY,
         ),
         f"{gpu.address} {name} {kind} {gpu.mechanism}",
     )
@@ -120,6 +140,7 @@ def _function_row(function: VirtualFunction) -> TableRow:
             _EMPTY,
             text("· idle" if idle else "VF", "muted"),
             text(note if idle else "", "muted"),
+            _EMPTY,
             _EMPTY,
         ),
         f"{function.address} {'idle' if idle else ''}",
@@ -138,6 +159,7 @@ def _idle_row(gpu: PhysicalGpu, idle: list[VirtualFunction]) -> TableRow:
             _EMPTY,
             text("· idle", "muted"),
             text(f"can take {able}" if able else "enter unfolds", "muted"),
+            _EMPTY,
             _EMPTY,
         ),
         f"{gpu.address} idle",
@@ -171,6 +193,16 @@ def _device_row(device: MediatedDevice, depth: int, label: str = "") -> TableRow
             Cell((state,)),
             holder,
             text(device.project or device.project_id or ""),
+            _kept(device),
         ),
         f"{name} {kind} {state[0]} {holder.text} {device.project or ''}",
     )
+
+
+def _kept(device: MediatedDevice) -> Cell:
+    """What becomes of a device at a boot, as far as libvirt tells: it starts by itself, is defined only, or is gone."""
+    if device.mechanism == "vendor-vfio" or device.persistent is False:
+        return text("gone", "muted")
+    if device.persistent is None:
+        return text("?", "muted")
+    return text({True: "starts", False: "defined", None: "?"}[device.autostart], "muted")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vgpu_console.model.snapshot import Host, Snapshot
+from vgpu_console.model.snapshot import Host, PhysicalGpu, Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.screens.render import words
 from vgpu_console.screens.widgets.cells import Span
@@ -39,8 +39,11 @@ def host_facts(host: Host, snapshot: Snapshot, now: float) -> list[Line]:
         labelled("libvirt", _known(host.libvirt)),
         labelled("QEMU", _known(host.qemu)),
         labelled("OS", _known(host.os_name)),
+        *([labelled("CPU", (host.cpu_model, ""))] if host.cpu_model else []),
+        *_clock(host),
         labelled("zone", _known(host.zone)),
         labelled("vGPUs", (f"{words.number(host.mdevs_created)} created, {words.number(host.mdevs_used)} used", "")),
+        *gpu_modes(host.gpus or ()),
         (),
         (("nova.conf", "title"),),
     ]
@@ -53,6 +56,50 @@ def host_facts(host: Host, snapshot: Snapshot, now: float) -> list[Line]:
     lines += [(), (("sources", "title"),)]
     lines += [status_line(s, now) for s in snapshot.sources if s.host == host.name or not s.host]
     return lines
+
+
+def _clock(host: Host) -> list[Line]:
+    """Whether the host's clock agrees with this machine's; no line where it did not say."""
+    skew, error = host.clock_skew_s, host.clock_error_s
+    if skew is None or error is None:
+        return []
+    within = (f" ±{error:.1f} s", "muted")
+    if abs(skew) <= error:
+        return [labelled("clock", ("in step with ours", ""), within)]
+    how = "ahead of" if skew > 0 else "behind"
+    return [labelled("clock", (f"{abs(skew):.1f} s {how} ours", "warn"), within)]
+
+
+def gpu_modes(gpus: Iterable[PhysicalGpu]) -> list[Line]:
+    """ECC, MIG, mixed sizes and firmware, a line for each GPU, or one for all that are alike; only what is known."""
+    alike: dict[tuple[Span, ...], list[str]] = {}
+    for gpu in gpus:
+        if spans := _modes(gpu):
+            alike.setdefault(spans, []).append(gpu.address.removeprefix("0000:"))
+    lines = []
+    for spans, addresses in alike.items():
+        named = ((f"{', '.join(addresses)}  ", "accent"),) if len(alike) > 1 else ()
+        lines.append(labelled("GPUs" if len(addresses) > 1 else "GPU", *named, *spans))
+    return lines
+
+
+def _modes(gpu: PhysicalGpu) -> tuple[Span, ...]:
+    spans: list[Span] = []
+    if gpu.ecc is not None:
+        later = gpu.ecc_pending is not None and gpu.ecc_pending != gpu.ecc
+        after = f" ({_on(gpu.ecc_pending)} after its next reset)" if later else ""
+        spans.append((f"ECC {_on(gpu.ecc)}{after}", "warn" if later else ""))
+    if gpu.mig is not None:
+        spans.append((f"MIG {_on(gpu.mig)}", ""))
+    if gpu.mixed_sizes is not None:
+        spans.append((f"mixed sizes {_on(gpu.mixed_sizes)}", ""))
+    if gpu.gsp:
+        spans.append(("GSP firmware", ""))
+    return tuple(part for n, span in enumerate(spans) for part in ([(" · ", "muted"), span] if n else [span]))
+
+
+def _on(value: bool | None) -> str:
+    return "on" if value else "off"
 
 
 def next_try(status: SourceStatus, now: float) -> str:

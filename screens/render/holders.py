@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Literal, NamedTuple
 
 from vgpu_console.model.facts import Facts
+from vgpu_console.model.nova import MigrationFacts
 from vgpu_console.model.snapshot import Finding, ProjectQuota, Snapshot
 from vgpu_console.rules.quota_usage import Leak, usage_split
 from vgpu_console.screens.render import quota as quota_words
@@ -69,6 +70,11 @@ def holders(quota: ProjectQuota, snapshot: Snapshot, facts: Facts | None) -> lis
             found.append(
                 Holder("moving", move.uuid, move.server, amounts[move.uuid], move.source or "–", state, move.server_id)
             )
+    for resize in (facts.nova.other_migrations if facts is not None and facts.nova is not None else None) or ():
+        if resize.in_progress and resize.server_id in mine and amounts.get(resize.uuid):
+            name, state = mine[resize.server_id].name, (_resizes(resize), "accent")
+            amount = amounts[resize.uuid]
+            found.append(Holder("moving", resize.uuid, name, amount, resize.source or "–", state, resize.server_id))
     found += [
         Holder(
             "leaked",
@@ -83,6 +89,12 @@ def holders(quota: ProjectQuota, snapshot: Snapshot, facts: Facts | None) -> lis
     ]
     order: dict[Kind, int] = {"leaked": 0, "moving": 1, "server": 2}
     return sorted(found, key=lambda h: (order[h.kind], -(h.amount or 0), h.name))
+
+
+def _resizes(resize: MigrationFacts) -> str:
+    """That it counts twice, and what it is: a resize, or what Nova calls a migration and is a cold one."""
+    kind = "cold" if resize.migration_type == "migration" else resize.migration_type or "migration"
+    return f"counts twice ({kind})"
 
 
 def _leaks(quota: ProjectQuota, facts: Facts | None) -> list[Leak]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from vgpu_console.migration_history import MigrationRecord
+from vgpu_console.model.migration_end import Severity
+from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.model.snapshot import Migration, Snapshot
 from vgpu_console.screens.render import words
+from vgpu_console.screens.render.migrate_check import downtime_range
+from vgpu_console.screens.render.timeline import end_span, milliseconds
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
@@ -13,12 +20,12 @@ BAR_WIDTH = 12
 COLUMNS = (
     Column("server", "SERVER", 16, flex=3),
     Column("route", "FROM → TO", 20, flex=2),
-    Column("status", "STATUS", 14),
+    Column("status", "STATUS", 17),
     Column("progress", "RAM COPIED", 18),
     Column("copied", "OF GiB", 13, "right", priority=4),
-    Column("downtime", "DOWNTIME", 8, "right", priority=3),
-    Column("project", "PROJECT", 12, flex=1, priority=2),
-    Column("updated", "UPDATED", 19, priority=1),
+    Column("downtime", "DOWNTIME", 9, "right", priority=1),
+    Column("project", "PROJECT", 12, flex=1, priority=3),
+    Column("updated", "UPDATED", 19, priority=2),
     Column("created", "STARTED", 19, priority=5),
     Column("uuid", "UUID", 36, priority=6),
 )
@@ -70,10 +77,72 @@ def is_fault(migration: Migration) -> bool:
     return migration.status in ("error", "failed")
 
 
-def migration_row(migration: Migration) -> TableRow:
+class Known(NamedTuple):
+    """What this console itself knows of a migration: from its follower, else from its history.
+
+    ``end`` is the kind of its end, ``trouble`` the title of what is wrong with one that goes on.
+    """
+
+    end: str = ""
+    severity: Severity = "ok"
+    trouble: str = ""
+    downtime_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+
+
+NOTHING = Known()
+_GOOD = frozenset({"completed", "forced"})
+_NOTED = frozenset({"aborted", "aborted-queued", "server-gone"})
+
+
+def known_of(timeline: Timeline | None, record: MigrationRecord | None) -> Known:
+    """Of a migration that is followed, or that was and is in the history."""
+    if timeline is not None:
+        story = timeline.story
+        over = story is not None and story.over
+        wrong = story is not None and not over and story.severity in ("warn", "fail")
+        return Known(
+            end=story.kind if story is not None and over else "",
+            severity=story.severity if story is not None else "ok",
+            trouble=story.title if story is not None and wrong else "",
+            downtime_ms=timeline.downtime_ms,
+            low_ms=timeline.predicted_low_ms,
+            high_ms=timeline.predicted_high_ms,
+        )
+    if record is None:
+        return NOTHING
+    severity: Severity = "ok" if record.end in _GOOD else "note" if record.end in _NOTED else "fail"
+    return Known(
+        end=record.end,
+        severity=severity,
+        downtime_ms=record.downtime_ms,
+        low_ms=record.predicted_low_ms,
+        high_ms=record.predicted_high_ms,
+    )
+
+
+def told_status(migration: Migration, known: Known) -> Span:
+    """What it came to where this console knows; else Nova's status."""
+    if migration.running and known.trouble:
+        return f"! {known.trouble}", "warn"
+    if migration.running or not known.end or known.end == migration.status:
+        return status(migration)
+    return end_span(known.severity, known.end.replace("-", " "))
+
+
+def downtime(migration: Migration, known: Known) -> Cell:
+    """The measured one; the prediction with a tilde while it runs."""
+    measured = known.downtime_ms if known.downtime_ms is not None else migration.downtime_ms
+    if measured is not None:
+        return Cell(((milliseconds(measured), ""),), measured)
+    told = downtime_range(known.low_ms, known.high_ms) if migration.running else ""
+    return Cell(((f"~{told}", "muted"),), None) if told else Cell((("–", "muted"),), None)
+
+
+def migration_row(migration: Migration, known: Known = NOTHING) -> TableRow:
     """One migration as a row; its id is Nova's migration uuid."""
-    state = status(migration)
-    downtime = "" if migration.downtime_ms is None else f"{migration.downtime_ms} ms"
+    state = told_status(migration, known)
     return TableRow(
         migration.uuid,
         (
@@ -82,7 +151,7 @@ def migration_row(migration: Migration) -> TableRow:
             Cell((state,)),
             ram(migration),
             _copied(migration),
-            Cell(((downtime or "–", "" if downtime else "muted"),), migration.downtime_ms),
+            downtime(migration, known),
             text(migration.project),
             text(words.time_of(migration.updated_at), "muted"),
             text(words.time_of(migration.created_at), "muted"),

@@ -50,13 +50,34 @@ def value_word(key: str, value: Any) -> str:
     """A value of ``before`` or ``after``. Of limits -1 is unlimited, and what is not there says what that means."""
     if value is None:
         return {"limit": "none of its own", "default": "not registered"}.get(key, "none")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
     return "unlimited (-1)" if value == -1 else str(value)
 
 
 def key_word(key: str) -> str:
     """A key of ``before`` and ``after`` for eyes; without the id that only tells equal names apart."""
     name, bracket, _ = key.rpartition(" [")
-    return name if bracket else key
+    return name if bracket else _KEYS.get(key, key)
+
+
+_KEYS = {
+    "held_by": "held by",
+    "vfs": "functions",
+    "in_progress": "under way",
+    "force_requests": "forced so far",
+}
+
+
+def short_name(plan: Plan) -> str:
+    """What the plan is about, in a column: of a vGPU its host, its function and the beginning of its uuid."""
+    key = plan.target.key
+    host, function, uuid = key.get("host"), key.get("function"), key.get("uuid")
+    if not host or not function:
+        return plan.target.name
+    return " ".join(w for w in (host, function.removeprefix("0000:"), (uuid or "")[:8]) if w)
 
 
 def changes(plan: Plan) -> list[tuple[str, str, str]]:
@@ -65,7 +86,7 @@ def changes(plan: Plan) -> list[tuple[str, str, str]]:
     return [
         (key_word(k), value_word(k, plan.before.get(k)), value_word(k, plan.after.get(k)))
         for k in keys
-        if plan.before.get(k) != plan.after.get(k)
+        if k in plan.after and plan.before.get(k) != plan.after[k]  # what it does not name it leaves to the world
     ]
 
 
@@ -74,6 +95,9 @@ def change_word(plan: Plan) -> str:
     found = changes(plan)
     if not found:
         return "nothing"
+    state = next((f"{old} → {new}" for what, old, new in found if what == "state"), None)
+    if state is not None:
+        return state  # of a device that comes or goes all else follows from it
     same_key = len(found) == 1
     return ", ".join(f"{old} → {new}" if same_key else f"{what} {old} → {new}" for what, old, new in found)
 
@@ -83,6 +107,10 @@ def change_lines(plan: Plan, width: int) -> list[Line]:
     found = changes(plan)
     if not found:
         return [(("already so: nothing to do", "muted"),)]
+    absent = next((s for s in (plan.before, plan.after) if s.get("state") == "absent"), None)
+    there = plan.after if absent is plan.before else plan.before
+    if absent is not None:
+        found = [one for one in found if one[0] == "state"]  # all else comes and goes with it
     label = max(len(what) for what, _, _ in found)
     label = min(max(label, _LABEL - 1), max(8, width // 2))
     lines: list[Line] = []
@@ -90,6 +118,13 @@ def change_lines(plan: Plan, width: int) -> list[Line]:
         lines.append(
             ((f"{words.clip(what, label):<{label}} ", "muted"), (old, ""), ("  →  ", "muted"), (new, "accent"))
         )
+    if absent is not None and there is not absent:
+        persistent = there.get("persistent")
+        kept = "" if persistent is None else "defined" if persistent else "transient"
+        parts = [f"{there.get('type')} on {there.get('function') or 'a function that is gone'}", kept]
+        parts += ["starts with its function"] if there.get("autostart") else []
+        what = "as" if there is plan.after else "it was"
+        lines += hang(((f"{what:<{label}} ", "muted"),), ", ".join(p for p in parts if p), "", width)
     same = sum(plan.before.get(k) == plan.after.get(k) for k in plan.before)
     if same and plan.target.kind == "registered limit":
         lines.append((((" " * (label + 1)), ""), (f"{words.plural(same, 'own limit')} stay as they are", "muted")))
@@ -117,14 +152,23 @@ def check_lines(
 
 def plan_lines(plan: Plan, width: int, accepted: Collection[str], cursor: str | None) -> list[Line]:
     """The whole plan for a dialog ``width`` cells wide; the check under the cursor is the one to accept next."""
-    lines = change_lines(plan, width)
+    lines: list[Line] = []
+    if plan.blocked_by:  # the answer first
+        lines.append(_heading("Not possible", _count(plan.checks, accepted)))
+        for check in plan.blocked_by:
+            lines += check_lines(check, width)
+        lines.append(())
+    lines += change_lines(plan, width)
     if plan.effect:
         lines.append(())
         for one in plan.effect:
             lines += hang((("  ", ""),), one, "", width)
-    lines += [(), _heading("Checks", _count(plan.checks, accepted))] if plan.checks else []
-    for check in ordered(plan.checks):
+    rest = [check for check in ordered(plan.checks) if check.status != "fail"]
+    lines += [(), _heading("Checks", *([] if plan.blocked_by else [_count(plan.checks, accepted)]))] if rest else []
+    for check in rest:
         lines += check_lines(check, width, accepted=check.id in accepted, here=check.id == cursor)
+    if plan.blocked_by:
+        return lines  # how it would be done all the same is no help to anybody
     if plan.steps:
         lines += [(), _heading("Steps")]
         for number, step in enumerate(plan.steps, 1):
@@ -208,6 +252,10 @@ def outcome_lines(outcome: Outcome, width: int) -> list[Line]:
     elif outcome.observed is None and outcome.result in ("failed", "unverified"):
         lines += [(), (("what is true now is not known", "unknown"),)]
     advice = _ADVICE.get(outcome.result)
+    if outcome.result == "unverified" and any(isinstance(s, OperatorStep) for s in outcome.plan.steps):
+        advice = (
+            "The console waits no longer. Once the command has done its work, the host's GPUs show it by themselves."
+        )
     return [*lines, (), *hang((("  ", ""),), advice, "muted", width)] if advice else lines
 
 

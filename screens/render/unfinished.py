@@ -4,39 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
 
-from vgpu_console.actions.journal import Entry
 from vgpu_console.actions.plan import Plan
-from vgpu_console.actions.runner import World
+from vgpu_console.actions.unfinished import Unfinished
 from vgpu_console.screens.render import words
 from vgpu_console.screens.render.plans import change_word, key_word, value_word
 from vgpu_console.screens.render.wrap import Line, hang
 from vgpu_console.screens.widgets.cells import Span, glyphs
-from vgpu_console.sources.base import SourceError
 
 _PERHAPS_RUNNING_S = 120.0
 """A change that began so lately may be one that another console is at."""
-
-
-class Unfinished(NamedTuple):
-    """A line of the journal without its end, and what was read now; ``error`` says why nothing was."""
-
-    entry: Entry
-    observed: dict[str, Any] | None
-    error: str
-
-
-def look_at(entry: Entry, world: World) -> Unfinished:
-    """Read afresh what an unfinished change was about. Blocks."""
-    if entry.plan is None:
-        return Unfinished(entry, None, "the journal does not say what it was about")
-    try:
-        return Unfinished(entry, world.observe(entry.plan), "")
-    except SourceError as error:
-        return Unfinished(entry, None, str(error))
-    except KeyError:
-        return Unfinished(entry, None, f"this version knows no action {entry.plan.action}")
 
 
 def unfinished_lines(found: Sequence[Unfinished], now: float, width: int) -> list[Line]:

@@ -11,7 +11,7 @@ import pytest
 from vgpu_console.actions.journal import Journal
 from vgpu_console.actions.plan import Check, HttpStep, Plan, Step, Target, sealed
 from vgpu_console.actions.runner import Outcome, apply, apply_all
-from vgpu_console.sources.base import SourceError
+from vgpu_console.sources.base import SourceError, Unanswered
 
 
 class Limits:
@@ -26,6 +26,10 @@ class Limits:
         self.fail_at: int | None = None
         self.fails_after_effect = False
         self.ignores = False
+        self.forbids = ""
+
+    def refuses(self, step: Step) -> str:
+        return self.forbids
 
     def take(self, step: Step) -> None:
         if self.fail_at == len(self.sent) and not self.fails_after_effect:
@@ -207,6 +211,25 @@ def test_each_of_many_has_its_own_outcome(journal: Journal) -> None:
     assert (stopped[0].result, world.value) == ("interrupted", 9)
 
 
+def test_nothing_follows_the_first_failure_where_that_is_wanted(journal: Journal) -> None:
+    world = Limits()
+    outcomes = apply_all([plan(4, 8), plan(4, 9), plan(8, 9)], world, journal, stop_at_first=True)
+    assert [o.result for o in outcomes] == ["done", "moved", "refused"]
+    assert outcomes[2].message == "not begun: the one before it failed"
+    assert world.value == 8
+
+
+def test_what_the_settings_forbid_is_refused_before_anything_is_asked(journal: Journal) -> None:
+    world = Limits()
+    world.forbids = "gpu-06: the console may only read over SSH"
+    outcome = run(world, journal)
+    assert (outcome.result, outcome.message) == (
+        "refused",
+        "nothing was sent: gpu-06: the console may only read over SSH",
+    )
+    assert (world.sent, list(journal.entries())) == ([], [])
+
+
 def test_the_hash_follows_what_would_be_done_and_not_the_words() -> None:
     words = sealed(Plan(**{**_fields(plan()), "title": "other words", "effect": ("more",)}))
     assert plan().hash == words.hash != plan(4, 9).hash
@@ -260,6 +283,41 @@ def test_a_change_that_takes_time_to_show_is_waited_for(
     outcome = apply(one, Slow(looks), Journal(tmp_path / "j"), wait=waits.append)
     assert outcome.result == result
     assert waits == [0.5] * waited
+
+
+class Restarting(Slow):
+    """A world whose daemon answers nothing for some looks after the step, and never said whether it took it."""
+
+    def take(self, step: Step) -> None:
+        super().take(step)
+        raise Unanswered("unreachable", "the line was cut: nobody knows whether it was obeyed")
+
+    def observe(self, plan: Plan) -> dict[str, Any]:
+        if self.sent and self.looks > 0:
+            self.looks -= 1
+            raise SourceError("unreachable", "connection refused")
+        return {"limit": self.value}
+
+
+@pytest.mark.parametrize(
+    ("looks", "ignores", "result", "said"),
+    [
+        (2, False, "done", "the answer was an error (the line was cut: nobody knows whether it was obeyed)"),
+        (2, True, "failed", "nobody knows whether it was obeyed; nothing was changed"),
+        (99, False, "failed", "what is true now could not be read: connection refused"),
+    ],
+)
+def test_what_nobody_knows_is_looked_at_until_the_patience_ends(
+    tmp_path: Path, looks: int, ignores: bool, result: str, said: str
+) -> None:
+    waits: list[float] = []
+    world = Restarting(looks)
+    world.ignores = ignores
+    one = msgspec.structs.replace(plan(), settle_s=3.0)
+    outcome = apply(one, world, Journal(tmp_path / "j"), wait=waits.append)
+    assert (outcome.result, outcome.steps_taken) == (result, 0)
+    assert said in outcome.message
+    assert len(waits) == (2 if result == "done" else 6)
 
 
 def test_waiting_ends_when_the_operator_stops_it_and_says_what_is_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import capacity, fleets, quota, screen, startup
+from tests.bench import capacity, drain, fleets, migration, quota, screen, startup
 from tests.bench.figures import HEAD, Figure, machine
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -13,6 +13,8 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "screen": screen.figures,
     "fleets": fleets.figures,
     "quota": quota.figures,
+    "migration": migration.figures,
+    "drain": drain.figures,
     "capacity": capacity.figures,
 }
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from vgpu_console.config import DemoChoice, Settings
 from vgpu_console.model.facts import Facts
+from vgpu_console.model.placement import Candidates, RequestGroup
 from vgpu_console.model.snapshot import Host, PhysicalGpu, Snapshot
 from vgpu_console.runtime import read_once
 
@@ -37,11 +38,15 @@ class PacedEngine:
         self.paused = False
         self.world = None
         self.journal = None
+        self.mover = None
         self._changes = changes
         self._ended = threading.Event()
 
     def facts(self) -> Facts:
         return Facts()
+
+    def candidates(self, groups: Sequence[RequestGroup], policy: str | None) -> Candidates:
+        return Candidates(error="this engine asks nobody")
 
     def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
         threading.Thread(target=self._run, args=(on_snapshot,), daemon=True).start()

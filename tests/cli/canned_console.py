@@ -82,7 +82,7 @@ def large(*_: Any) -> Snapshot:
 
 
 def progressing(
-    _settings: Any, _demo: Any, _want: Any, _deadline: float, progress: Callable[[int, int], None]
+    _settings: Any, _demo: Any, _want: Any, _deadline: float, progress: Callable[[int, int], None], *_: Any
 ) -> Snapshot:
     """Tells its progress on the way."""
     progress(3, 15)

@@ -79,7 +79,7 @@ def test_a_warning_is_part_of_the_question(ask: Callable[..., Ended], cloud: Dem
     code, _, shown = ask(b"y\n", "quota", "set", "vdi", "2")
 
     assert code == 0, shown
-    assert "! warn    quota.below-usage: 6 vGPU in use, 4 above the limit of 2" in shown
+    assert "! warn    quota.below-usage: 6 vGPUs in use, 4 above the limit of 2" in shown
     assert "Accept quota.below-usage and apply this change? [y/N]: " in shown
     assert limits(cloud)["vdi"] == 2
 

@@ -238,6 +238,18 @@ def test_what_cannot_be_told_is_neither_yes_nor_no(cloud: DemoCloud) -> None:
     assert result.exit_code == 5
 
 
+def test_without_placements_candidates_it_is_not_known(cloud: DemoCloud) -> None:
+    """Whether CPU, memory and disk are free is for Placement to say; the first such request is the reading's own."""
+    assert run("quota", "set", "vdi", "8", "--yes", "--accept", "quota.capacity").exit_code == 0
+    cloud.faults.http["placement"] = HttpFault("status", status=500, path="/allocation_candidates")
+    result = run("quota", "what-if", "vdi", "desktop.a40-8q")
+
+    assert result.exit_code == 5, result.stdout
+    assert "\nquota: yes\n" in result.stdout
+    assert "\ncapacity: unknown: there are vGPUs for 1, but whether CPU, memory and disk are free" in result.stdout
+    assert "allocation candidates: " in result.stderr
+
+
 # --- journal ----------------------------------------------------------------------------------------------------------
 
 

@@ -290,6 +290,41 @@ def test_usage_counts_twice_while_it_runs(cloud: CloudUnderTest, server: dict[st
     cloud.until(lambda: usage() == before, "the usage is what it was")
 
 
+@pytest.mark.parametrize(("call", "ends"), [("confirmResize", "confirmed"), ("revertResize", "reverted")])
+def test_a_cold_migration_holds_both_hosts_until_it_is_confirmed_or_reverted(
+    cloud: CloudUnderTest, server: dict[str, Any], call: str, ends: str
+) -> None:
+    def usage() -> int:
+        answer = cloud.admin.get("placement", "/usages", "1.37", project_id=server["tenant_id"])
+        return int(answer["usages"]["VGPU"])
+
+    def rows() -> list[dict[str, Any]]:
+        listed = cloud.admin.get("compute", "/os-migrations", COMPUTE, instance_uuid=server["id"])
+        return list(listed["migrations"])
+
+    def act(body: dict[str, Any]) -> int:
+        path = f"/servers/{server['id']}/action"
+        return int(cloud.admin("POST", "compute", path, json=body, version=COMPUTE).status)
+
+    before, source = usage(), server["OS-EXT-SRV-ATTR:host"]
+    assert act({"migrate": None}) == 202
+    cloud.until(lambda: cloud.server(server["id"])["status"] == "VERIFY_RESIZE", "it waits for a word")
+    (row,) = rows()
+    assert (row["migration_type"], row["status"], row["source_compute"]) == ("migration", "finished", source)
+    assert _rows(cloud, server) == []  # no live one
+    assert _in_flight(cloud, server) == []
+    assert usage() == before + 1
+    held = cloud.admin.get("placement", f"/allocations/{row['uuid']}", "1.39")
+    assert held["project_id"] == server["tenant_id"]
+    roots = {r["uuid"]: r["root_provider_uuid"] for r in cloud.providers().values()}
+    assert {roots[provider] for provider in held["allocations"]} == {cloud.providers()[source]["uuid"]}
+    assert act({call: None}) in (202, 204)
+    cloud.until(lambda: [r["status"] for r in rows()] == [ends], f"it is {ends}")
+    cloud.until(lambda: usage() == before, "one side is given back")
+    cloud.until(lambda: cloud.server(server["id"])["status"] == "ACTIVE", "the server is at rest")
+    assert (cloud.server(server["id"])["OS-EXT-SRV-ATTR:host"] == source) is (ends == "reverted")
+
+
 @pytest.fixture
 def slow(cloud: CloudUnderTest) -> Iterator[None]:
     """Migrations that take long enough to be interrupted."""
@@ -309,6 +344,89 @@ def test_a_running_migration_is_aborted(cloud: CloudUnderTest, server: dict[str,
     assert cloud.server(server["id"])["OS-EXT-SRV-ATTR:host"] == server["OS-EXT-SRV-ATTR:host"]
     again = cloud.admin("DELETE", "compute", path, version=COMPUTE)
     assert again.status == 409
+
+
+def _action(cloud: CloudUnderTest, server: dict[str, Any], name: str) -> dict[str, Any]:
+    """The newest instance action of that name with its events."""
+    path = f"/servers/{server['id']}/os-instance-actions"
+    rows = [r for r in cloud.admin.get("compute", path, COMPUTE)["instanceActions"] if r["action"] == name]
+    found = max(rows, key=lambda r: r["start_time"])
+    return dict(cloud.admin.get("compute", f"{path}/{found['request_id']}", COMPUTE)["instanceAction"])
+
+
+def test_the_events_of_a_live_migration(cloud: CloudUnderTest, server: dict[str, Any]) -> None:
+    assert _migrate(cloud, server, _destination(server)).status == 202
+    _ended(cloud, server, "completed")
+    action = _action(cloud, server, "live-migration")
+    has(action, request_id=str, action=str, start_time=str, user_id=str, project_id=str, instance_uuid=str)
+    assert action["message"] is None
+    found = {event["event"]: event for event in action["events"]}
+    for event in action["events"]:
+        has(event, event=str, start_time=str, finish_time=TEXT, result=TEXT, host=TEXT, details=TEXT, traceback=TEXT)
+        has(event, hostId=str)
+    names = ["compute_check_can_live_migrate_destination", "compute_check_can_live_migrate_source"]
+    names += ["conductor_live_migrate_instance", "compute_live_migration", "compute_pre_live_migration"]
+    names += ["compute_post_live_migration_at_destination"]
+    assert {name: found[name]["result"] for name in names} == dict.fromkeys(names, "Success")
+    source, destination = server["OS-EXT-SRV-ATTR:host"], _destination(server)
+    assert found["compute_live_migration"]["host"] == source
+    assert found["compute_pre_live_migration"]["host"] == destination
+    member = cloud.member.get("compute", f"/servers/{server['id']}/os-instance-actions", COMPUTE)["instanceActions"]
+    assert "live-migration" in {row["action"] for row in member}
+
+
+@pytest.mark.usefixtures("slow")
+def test_the_events_of_an_abort(cloud: CloudUnderTest, server: dict[str, Any]) -> None:
+    """The rollback is an event of the migration's own action, the abort has one of its own."""
+    assert _migrate(cloud, server, _destination(server)).status == 202
+    row = _running(cloud, server)
+    path = f"/servers/{server['id']}/migrations/{row['id']}"
+    assert cloud.admin("DELETE", "compute", path, version=COMPUTE).status == 202
+    cloud.until(lambda: _rows(cloud, server)[0]["status"] in ("cancelled", "error"), "it is aborted")
+
+    def rolled_back() -> bool:
+        events = {e["event"]: e["result"] for e in _action(cloud, server, "live-migration")["events"]}
+        assert events["compute_live_migration"] == "Success", "of the submission"
+        return events.get("compute_rollback_live_migration_at_destination") == "Success"
+
+    cloud.until(rolled_back, "the rollback is told")
+    assert _action(cloud, server, "live_migration_cancel")["start_time"] > row["created_at"]
+    cloud.until(lambda: not _task(cloud, server["id"]), "the server is at rest")
+
+
+def test_a_servers_state_is_reset(cloud: CloudUnderTest, server: dict[str, Any]) -> None:
+    path = f"/servers/{server['id']}/action"
+
+    def reset(state: str) -> int:
+        return int(
+            cloud.admin("POST", "compute", path, json={"os-resetState": {"state": state}}, version=COMPUTE).status
+        )
+
+    assert reset("error") == 202
+    assert cloud.server(server["id"])["status"] == "ERROR"
+    refused = _migrate(cloud, server, _destination(server))
+    assert refused.status == 409
+    assert "while it is in vm_state error" in refused.body["conflictingRequest"]["message"]
+    assert reset("active") == 202
+    after = cloud.server(server["id"])
+    assert (after["status"], after["OS-EXT-STS:task_state"]) == ("ACTIVE", None)
+    assert reset("happy") == 400
+    denied = cloud.member("POST", "compute", path, json={"os-resetState": {"state": "active"}}, version=COMPUTE)
+    assert denied.status == 403
+
+
+def test_a_service_that_does_not_exist_and_a_reason_too_long(cloud: CloudUnderTest) -> None:
+    unknown = cloud.admin(
+        "PUT", "compute", f"/os-services/{uuid.uuid4()}", json={"status": "disabled"}, version=COMPUTE
+    )
+    assert unknown.status == 404
+    row = cloud.admin.get("compute", "/os-services", COMPUTE, binary="nova-compute", host="gpu-02")["services"][0]
+    long = {"status": "disabled", "disabled_reason": "x" * 256}
+    assert cloud.admin("PUT", "compute", f"/os-services/{row['id']}", json=long, version=COMPUTE).status == 400
+    denied = cloud.member("PUT", "compute", f"/os-services/{row['id']}", json={"status": "disabled"}, version=COMPUTE)
+    assert denied.status == 403
+    again = cloud.admin.get("compute", "/os-services", COMPUTE, binary="nova-compute", host="gpu-02")["services"][0]
+    assert again["status"] == "enabled"
 
 
 @pytest.mark.usefixtures("slow")

@@ -23,8 +23,9 @@ A100_10C = "nvidia-471"
 class Row:
     """A catalogue row of a test."""
 
-    def __init__(self, maximum: int | None, framebuffer_mib: int | None) -> None:
+    def __init__(self, maximum: int | None, framebuffer_mib: int | None, mixed: int | None = None) -> None:
         self.max = maximum
+        self.max_mixed = mixed
         self.framebuffer_mib = framebuffer_mib
         self.source = "test catalogue"
 

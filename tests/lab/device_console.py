@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.host_machine import GpuHost
+from tests.lab.lab import until
 from vgpu_console.actions.host_world import HostWorld
 from vgpu_console.actions.journal import Journal
 from vgpu_console.actions.mdev_change import plan_autostart, plan_remove, plan_start, plan_stop
@@ -71,7 +72,7 @@ class DeviceConsole:
     ) -> None:
         self.host = host
         self.name = host.address
-        self._shell = host.shell(user)
+        self._shell = host.shell(user, changes=changes)
         uri = host.libvirt_uri if user == "root" else host.libvirt_ssh_uri(user)
         self._libvirt = LibvirtHostSource(self.name, uri, timeout_s=20)
         self._ssh = SshHostSource(self.name, self._shell, timeout_s=60)
@@ -102,6 +103,16 @@ class DeviceConsole:
             libvirt={self.name: libvirt}, ssh={self.name: ssh}, statuses=statuses, expected_hosts=(self.name,)
         )
         self.snapshot = Joiner(load_catalogue()).join(self.facts, now)
+        return self
+
+    def read_with(self, gpu: str, vfs: int) -> DeviceConsole:
+        """Read until libvirt has so many functions of a GPU: its events come seconds after the kernel's."""
+
+        def seen() -> bool:
+            facts = self.read().facts.libvirt[self.name]
+            return sum(d.physical_function == gpu and bool(d.types) for d in facts.devices) == vfs
+
+        until(seen, f"libvirt shows {vfs} functions of {gpu}")
         return self
 
     def gpu(self, address: str) -> PhysicalGpu:

@@ -79,10 +79,15 @@ class GpuHost:
         """libvirt over SSH. ``watcher`` is a user who may read and not write."""
         return f"qemu+ssh://{user}@127.0.0.1:{self.ssh_port}/system?command={self.home / 'ssh'}"
 
-    def shell(self, user: str = "root") -> AsyncSshShell:
-        """The console's own SSH, for whoever closes it."""
+    def shell(self, user: str = "root", *, changes: bool = False) -> AsyncSshShell:
+        """The console's own SSH, for whoever closes it; with ``changes`` it may do more than read."""
         return AsyncSshShell(
-            user=user, port=self.ssh_port, keys=[self.key], config=[os.devnull], known_hosts=self.known_hosts
+            user=user,
+            port=self.ssh_port,
+            keys=[self.key],
+            config=[os.devnull],
+            known_hosts=self.known_hosts,
+            changes=changes,
         )
 
     def connect(self) -> Any:

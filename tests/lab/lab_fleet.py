@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from tests.lab.host_libvirt import LabLibvirt
 from tests.lab.host_tree import LabShell
@@ -11,9 +11,9 @@ from tests.lab.lab import Lab
 from vgpu_console.fleet.collector import ALL_KINDS, OPENSTACK, Collector, FactSource
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import Facts
-from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceStatus
+from vgpu_console.rules.quota_usage import owners
 from vgpu_console.sources.base import LibvirtOpener
 from vgpu_console.sources.cloud import CloudConnection, CloudSpec
 from vgpu_console.sources.keystone import KeystoneSource
@@ -50,7 +50,7 @@ class LabFleet:
         self.cloud = connection_to(cloud, timeout_s, read_only=read_only)
         self.nova = NovaSource(self.cloud)
         self.keystone = KeystoneSource(self.cloud)
-        self.placement = PlacementSource(self.cloud, self._projects)
+        self.placement = PlacementSource(self.cloud, lambda: owners(self.collector.facts().nova))
         self.collector = Collector(
             [self.nova, self.keystone, self.placement],
             self._host_sources,
@@ -91,14 +91,6 @@ class LabFleet:
         """End the sources and remove the hosts' files."""
         self.collector.close()
         self.shell.close()
-
-    def _projects(self) -> Mapping[str, str]:
-        nova = self.collector.facts().nova
-        if nova is None:
-            return {}
-        running = (m for m in nova.migrations or () if m.status in LIVE_MIGRATION_IN_PROGRESS)
-        owners = {s.id: s.project_id for s in nova.servers or ()}
-        return owners | {m.uuid: owners[m.server_id] for m in running if m.server_id in owners}
 
     def _host_sources(self, host: str, nudge: Callable[[], None]) -> Iterable[FactSource]:
         if not self._hosts:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract import test_compute_api, test_identity_api, test_placement_api
+from tests.contract import test_compute_api, test_compute_zones, test_identity_api, test_placement_api
 
 pytestmark = pytest.mark.lab
 
-for _module in (test_identity_api, test_placement_api, test_compute_api):
+for _module in (test_identity_api, test_placement_api, test_compute_api, test_compute_zones):
     _prefix = _module.__name__.rpartition(".")[2].removesuffix("_api")
     for _name, _value in vars(_module).items():
         if _name.startswith("test_"):

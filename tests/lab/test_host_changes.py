@@ -149,13 +149,13 @@ class TestCreating:
     def test_without_virtual_functions_nothing_can_be_made(self, gpu_host: GpuHost, console: DeviceConsole) -> None:
         gpu = gpu_host.gpus[0]
         gpu_host.set_vfs(gpu, 0)
-        console.read()
+        console.read_with(gpu, 0)
         assert console.gpu(gpu).vfs_enabled == 0
         with pytest.raises(PlanError, match="virtual functions are off") as refused:
             console.create(gpu, "A100-20C")
         assert refused.value.exit == 4
         gpu_host.set_vfs(gpu, 16)
-        created(console.read(), gpu)
+        created(console.read_with(gpu, 16), gpu)
 
 
 class TestChanging:

@@ -47,7 +47,7 @@ class TestVirtualFunctions:
     def test_the_console_enables_them_and_counts_them(self, gpu_host: GpuHost, console: DeviceConsole) -> None:
         gpu = gpu_host.gpus[0]
         gpu_host.set_vfs(gpu, 0)
-        plan = enabling(console.read(), gpu, by_console=True)
+        plan = enabling(console.read_with(gpu, 0), gpu, by_console=True)
         assert (plan.before, plan.after) == ({"vfs": 0}, {"vfs": VFS})
         console.done(plan)
         assert console.read().gpu(gpu).vfs_enabled == VFS
@@ -57,7 +57,7 @@ class TestVirtualFunctions:
     ) -> None:
         gpu = gpu_host.gpus[1]
         gpu_host.set_vfs(gpu, 0)
-        plan = enabling(console.read(), gpu, by_console=False)
+        plan = enabling(console.read_with(gpu, 0), gpu, by_console=False)
         words: list[str] = []
 
         def typed(_: Plan, steps: int, word: str) -> None:
@@ -74,7 +74,7 @@ class TestVirtualFunctions:
         """NVIDIA's tool says 0 when it has done nothing; what is read back counts."""
         gpu = gpu_host.gpus[0]
         gpu_host.set_vfs(gpu, 0)
-        plan = enabling(console.read(), gpu, by_console=True)
+        plan = enabling(console.read_with(gpu, 0), gpu, by_console=True)
         tool = "/usr/lib/nvidia/sriov-manage"
         gpu_host.run(f"cp {tool} /tmp/kept && printf '#!/bin/sh\\nexit 0\\n' >{tool}")
         stop = iter([False] * 4 + [True] * 1000)
@@ -89,7 +89,7 @@ class TestVirtualFunctions:
         gpu_host.set_vfs(gpu, 4)
         uuid = gpu_host.make_mdev_behind(gpu_host.functions(gpu)[0], "nvidia-472")
         gpu_host.start_guest("vm-train-7", [uuid])
-        plan = enabling(console.read(), gpu, by_console=True)
+        plan = enabling(console.read_with(gpu, 4), gpu, by_console=True)
         (failed,) = [c for c in plan.blocked_by if c.id == "sriov.no-live-vgpus"]
         assert "vm-train-7" in failed.evidence
         assert console.apply(plan).result == "refused"
@@ -100,7 +100,7 @@ class TestVirtualFunctions:
     ) -> None:
         gpu = gpu_host.gpus[0]
         gpu_host.set_vfs(gpu, 0)
-        console = open_console(changes=False).read()
+        console = open_console(changes=False).read_with(gpu, 0)
         outcome = console.apply(enabling(console, gpu, by_console=True))
         assert outcome.result == "refused"
         assert "[ssh] changes is not set" in outcome.message

@@ -193,6 +193,18 @@ def test_a_list_of_candidates_that_was_cut_bounds_nothing() -> None:
     assert ask(IN_ORDER, 2, candidates=candidates(0, cut=True)).capacity.verdict == "yes"
 
 
+def test_candidates_that_could_not_be_had_are_no_yes() -> None:
+    answer = ask(IN_ORDER, 2, candidates=Candidates(error="placement failed: 503"))
+    assert (answer.verdict, answer.capacity.verdict, answer.capacity.room) == ("unknown", "unknown", 2)
+    assert "CPU, memory and disk" in answer.capacity.note
+    assert answer.capacity.note.endswith("placement failed: 503")
+
+
+def test_a_no_needs_no_candidates() -> None:
+    facts = msgspec.structs.replace(IN_ORDER, keystone=with_keystone(project_limits=(own("p-ml", 99),)).keystone)
+    assert ask(facts, 4, candidates=Candidates(error="placement failed: 503")).capacity.verdict == "no"
+
+
 class TestQuota:
     def test_a_running_migration_counts_twice_and_the_refusal_says_so(self) -> None:
         facts = with_nova(migrations=(migration("vm-1", "running"),))

@@ -14,6 +14,7 @@ from tests.screens.driving import Test, drive
 from vgpu_console.actions.journal import Journal
 from vgpu_console.app import VgpuConsoleApp
 from vgpu_console.config import DemoChoice, LibvirtSettings, Settings, SshSettings
+from vgpu_console.migration_history import MigrationHistory
 from vgpu_console.runtime import Fleet
 from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.simulator import DemoCloud
@@ -32,11 +33,15 @@ class Demo:
         user: str = "",
         project: str = "admin",
         before: Callable[[DemoCloud], None] = lambda cloud: None,
+        hosts: bool = False,
+        by_hand: bool = False,
     ) -> None:
+        """``hosts``: they are read too. ``by_hand``: the console may change nothing over SSH."""
         # hosts say nothing about quota, and each costs a thread
-        quiet = Settings(read_only=read_only, libvirt=LibvirtSettings(enabled=False), ssh=SshSettings(enabled=False))
+        quiet = Settings(read_only=read_only, libvirt=LibvirtSettings(enabled=hosts), ssh=SshSettings(enabled=hosts))
         self.settings = quiet
         self.journal = Journal(folder / "journal.jsonl")
+        self.history = MigrationHistory(folder / "migrations.sqlite3")
         self.cloud: DemoCloud
         outer = self
 
@@ -54,6 +59,13 @@ class Demo:
 
             def journal(self) -> Journal:
                 return outer.journal
+
+            def history(self) -> MigrationHistory:
+                return outer.history
+
+            @property
+            def shell_changes(self) -> bool:
+                return super().shell_changes and not by_hand
 
         self.app = VgpuConsoleApp(
             lambda: DemoFleet(quiet, DemoChoice()).engine(),

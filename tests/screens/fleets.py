@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from tests.builders import parts
 from vgpu_console.actions.journal import Journal
 from vgpu_console.actions.runner import World
 from vgpu_console.model.facts import CloudIdentity, Facts
-from vgpu_console.model.placement import Allocation
+from vgpu_console.model.placement import Allocation, Candidates, RequestGroup
 from vgpu_console.model.snapshot import (
     Finding,
     Host,
+    LimitOrigin,
     MediatedDevice,
     Migration,
     MissingMeaning,
@@ -27,6 +29,7 @@ from vgpu_console.model.snapshot import (
     VirtualFunction,
 )
 from vgpu_console.model.source import SourceKind, SourceStatus
+from vgpu_console.screens.seams import Mover
 
 NOW = 1_790_000_000.0
 """The moment at which all pictures are taken (2026-09-21 14:13:20 UTC)."""
@@ -113,22 +116,8 @@ def mdev_uuid(host: str, slot: int, place: int) -> str:
 
 
 def host(name: str, gpus: tuple[PhysicalGpu, ...] | None, **more: Any) -> Host:
-    """A host whose counts are those of its GPUs."""
-
-    def total(field: str) -> int | None:
-        values = [getattr(g, field) for g in gpus or ()]
-        return None if gpus is None or any(v is None for v in values) else sum(values)
-
-    sriov = [g for g in gpus or () if g.sriov]
+    """A host of this fleet whose counts are those of its GPUs."""
     known: dict[str, Any] = {
-        "service_state": "up",
-        "service_status": "enabled",
-        "gpus": gpus,
-        "vfs_enabled": sum(g.vfs_enabled or 0 for g in sriov) if sriov else None,
-        "vfs_total": sum(g.vfs_total or 0 for g in sriov) if sriov else None,
-        "mdevs_created": total("vgpus_created"),
-        "mdevs_used": total("vgpus_used"),
-        "mdevs_max": total("vgpus_max"),
         "driver": "550.90.05",
         "kernel": "5.14.0-427.el9.x86_64",
         "os_name": "Red Hat Enterprise Linux 9.4",
@@ -136,9 +125,8 @@ def host(name: str, gpus: tuple[PhysicalGpu, ...] | None, **more: Any) -> Host:
         "qemu": "8.2.0",
         "zone": "nova",
         "nova_conf": {"devices.enabled_mdev_types": "nvidia-472", "libvirt.live_migration_downtime": "500"},
-        "known_from": ("nova", "placement", "libvirt", "ssh"),
     }
-    return Host(name=name, **{**known, **more})
+    return parts.host(name, gpus, **{**known, **more})
 
 
 def six_hosts() -> tuple[Host, ...]:
@@ -341,25 +329,18 @@ def fleet(**changes: Any) -> Snapshot:
 
 
 def quota(
-    project_id: str, project: str, limit: int | None, origin: str, used: int | None, *, moving: int = 0, leaked: int = 0
+    project_id: str,
+    project: str,
+    limit: int | None,
+    origin: LimitOrigin,
+    used: int | None,
+    *,
+    moving: int = 0,
+    leaked: int = 0,
 ) -> ProjectQuota:
-    """A project's quota of VGPU; what is used beside ``moving`` and ``leaked`` is held by servers."""
-    return ProjectQuota(
-        project_id=project_id * 16,
-        project=project,
-        resource="class:VGPU",
-        limit=limit,
-        origin=origin,  # type: ignore[arg-type]
-        used=used,
-        limit_id=f"{project_id}-limit" if origin == "project" else None,
-        default=4 if origin != "missing" else None,
-        used_by_instances=None if used is None else used - moving - leaked,
-        used_by_migrations=None if used is None else moving,
-        leaked=None if used is None else leaked,
-        in_flight=None if used is None else moving,
-        free=None if limit is None or used is None or limit < 0 else max(0, limit - used),
-        missing_means="unlimited" if origin == "missing" else None,
-    )
+    """A project's quota of VGPU; its ids are made of ``project_id``."""
+    limit_id = f"{project_id}-limit"
+    return parts.quota(project_id * 16, project, limit, origin, used, limit_id=limit_id, moving=moving, leaked=leaked)
 
 
 TOTALS = (
@@ -414,6 +395,7 @@ class StillEngine:
         self.paused = False
         self.world = world
         self.journal = journal
+        self.mover: Mover | None = None
         self.calls: list[str] = []
 
     def start(self, on_snapshot: Callable[[Snapshot], None]) -> None:
@@ -425,6 +407,10 @@ class StillEngine:
     def facts(self) -> Facts:
         """Nothing: what is shown was built by hand."""
         return Facts()
+
+    def candidates(self, groups: Sequence[RequestGroup], policy: str | None) -> Candidates:
+        """There is no Placement behind it."""
+        return Candidates(error="placement: no such service")
 
     def deliver(self, snapshot: Snapshot) -> None:
         """A new snapshot."""

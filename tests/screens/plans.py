@@ -12,11 +12,11 @@ PASS = Check(id="quota.fresh", status="pass", evidence="limits were read 3 s ago
 WARN = Check(
     id="quota.below-usage",
     status="warn",
-    evidence="5 vGPU in use, 1 above the limit of 4",
+    evidence="5 vGPUs in use, 1 above the limit of 4",
     source="placement",
     age_s=2.0,
 )
-UNKNOWN = Check(id="quota.capacity", status="unknown", evidence="how many vGPU the hosts can hold is not known")
+UNKNOWN = Check(id="quota.capacity", status="unknown", evidence="how many vGPUs the hosts can hold is not known")
 FAIL = Check(
     id="quota.role",
     status="fail",

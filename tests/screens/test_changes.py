@@ -22,7 +22,6 @@ from vgpu_console.screens.dialogs.limit import LimitDialog
 from vgpu_console.screens.dialogs.page import Page
 from vgpu_console.screens.dialogs.plan import PlanDialog
 from vgpu_console.screens.dialogs.unfinished import UnfinishedDialog
-from vgpu_console.screens.dialogs.what_if import WhatIfDialog
 from vgpu_console.screens.quota import QuotaScreen
 from vgpu_console.simulator import DemoCloud
 from vgpu_console.simulator.faults import HttpFault
@@ -354,6 +353,9 @@ def test_a_bulk_change_stops_after_the_one_at_work() -> None:
         def __init__(self) -> None:
             self.taken: list[str] = []
 
+        def refuses(self, step: Any) -> str:
+            return ""
+
         def take(self, step: Any) -> None:
             self.taken.append(step.title)
             if len(self.taken) == 2:
@@ -380,6 +382,14 @@ def test_a_bulk_change_stops_after_the_one_at_work() -> None:
     run.apply(world, Nothing(), lambda: None)  # type: ignore[arg-type]
     assert [o.result for o in run.outcomes if o is not None] == ["done", "done", "interrupted", "interrupted"]
     assert len(world.taken) == 2
+
+    chain = ChangeRun(plans, frozenset(), lambda: (), stop_at_first=True)
+    world = World()
+    world.taken = ["", ""]  # the second observation finds nothing of what was planned
+    world.observe = lambda one: dict(one.before)  # type: ignore[method-assign]
+    chain.apply(world, Nothing(), lambda: None)  # type: ignore[arg-type]
+    assert [o.message for o in chain.outcomes if o is not None][1:] == ["not begun: the one before it failed"] * 3
+    assert len(world.taken) == 3
 
 
 @pytest.mark.parametrize(
@@ -450,30 +460,3 @@ def test_what_was_left_on_another_cloud_is_not_looked_for_on_this_one(tmp_path: 
 
     demo.run(test)
     assert [e.cloud for e in demo.journal.unfinished()] == ["elsewhere"]
-
-
-def test_what_if_says_which_of_quota_and_capacity_refuses_it(demo: Demo) -> None:
-    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        await on_project(app, pilot, demo, "vdi")
-        await press(pilot, "W")
-        await until_dialog(pilot, WhatIfDialog)
-        await press(pilot, *"desktop", "full_stop", *"a40", "enter")  # a beginning that only one flavor has
-        await until(pilot, lambda: "Quota" in dialog(app).query_one(Page).text)
-        said = dialog(app).query_one(Page).text
-        assert said.lstrip().startswith("✗ no")
-        assert "6 used and 1 wanted of 6" in said
-        assert "Capacity" in said
-        assert "gpu-06" in said
-
-    demo.run(test)
-
-
-def test_what_if_with_a_name_that_fits_several_flavors_names_them(demo: Demo) -> None:
-    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        await on_project(app, pilot, demo, "vdi")
-        await press(pilot, "W")
-        await until_dialog(pilot, WhatIfDialog)
-        await press(pilot, *"desk", "enter")
-        await until(pilot, lambda: "there are desktop.a40-8q, desktop.t4-4q" in dialog(app).query_one(Page).text)
-
-    demo.run(test)

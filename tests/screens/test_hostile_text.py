@@ -17,6 +17,7 @@ from tests.screens.plans import PASS, UNKNOWN, WARN, plan
 from vgpu_console.actions.journal import Entry
 from vgpu_console.actions.plan import Danger, Plan
 from vgpu_console.actions.runner import Outcome
+from vgpu_console.actions.unfinished import Unfinished
 from vgpu_console.app import VgpuConsoleApp
 from vgpu_console.screens.change_run import ChangeRun
 from vgpu_console.screens.dialogs.apply import ApplyDialog
@@ -27,7 +28,6 @@ from vgpu_console.screens.dialogs.plan import PlanDialog
 from vgpu_console.screens.dialogs.unfinished import UnfinishedDialog
 from vgpu_console.screens.dialogs.what_if import WhatIfDialog
 from vgpu_console.screens.project import ProjectScreen
-from vgpu_console.screens.render.unfinished import Unfinished
 from vgpu_console.text import plain
 
 Driver = Pilot[Any]

@@ -190,10 +190,10 @@ def test_a_check_is_accepted_only_once_it_was_in_sight() -> None:
 
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
         assert "below-usage" not in screen_text(app)
-        assert "5 vGPU in use" not in screen_text(app)
+        assert "5 vGPUs in use" not in screen_text(app)
         await press(pilot, "space")
         assert "! warn" in screen_text(app)
-        assert "5 vGPU in use, 1 above the limit of 4" in screen_text(app)
+        assert "5 vGPUs in use, 1 above the limit of 4" in screen_text(app)
         assert "accepted" not in screen_text(app)
         await press(pilot, "space")
         assert "✓ accepted" in screen_text(app)
@@ -243,7 +243,7 @@ def test_several_plans_are_a_table_and_their_checks_are_accepted_once_each() -> 
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
         said = screen_text(app)
         assert "3 changes" in said
-        assert "ml-research, vdi: 5 vGPU in use" in said
+        assert "ml-research, vdi: 5 vGPUs in use" in said
         await press(pilot, "space", "space", "a")
 
     assert answer(three, test) == {"quota.below-usage", "quota.capacity"}

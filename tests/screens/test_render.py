@@ -9,7 +9,7 @@ import pytest
 
 from tests.screens import fleets
 from tests.screens.fleets import NOW
-from vgpu_console.model.snapshot import Host, Migration, Snapshot
+from vgpu_console.model.snapshot import Host, LimitOrigin, Migration, Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.screens.render import devices, empty, facts, hosts, migrations, quota, servers, words
 
@@ -125,7 +125,7 @@ def test_gpu_type(changes: dict[str, Any], expected: str) -> None:
         (4, "default", None, "········  ? / 4", "?", "default"),
     ],
 )
-def test_quota_row(limit: int | None, origin: str, used: int | None, use: str, free: str, where: str) -> None:
+def test_quota_row(limit: int | None, origin: LimitOrigin, used: int | None, use: str, free: str, where: str) -> None:
     row = quota.quota_row(fleets.quota("a1", "ml", limit, origin, used))
     said = {column.key: cell.text.rstrip() for column, cell in zip(quota.COLUMNS, row.cells, strict=True)}
     assert (said["used"], said["free"], said["origin"]) == (use, free, where)

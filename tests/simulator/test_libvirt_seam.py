@@ -86,7 +86,11 @@ def test_a_host_has_other_devices_too(cloud: DemoCloud) -> None:
 def test_an_inactive_device_has_no_path_and_names_its_parents_address(cloud: DemoCloud) -> None:
     connection = cloud.libvirt("demo://gpu-03/system")
     (device,) = connection.listAllDevices(CAP_MDEV | INACTIVE)
-    assert (device.isActive(), device.isPersistent(), device.autostart()) == (0, 1, 1)
+    assert (device.isActive(), device.isPersistent()) == (0, 1)
+    with pytest.raises(Exception, match="read only access prevents virNodeDeviceGetAutostart"):
+        device.autostart()
+    writing = cloud.libvirt("demo://gpu-03/system", False)
+    assert [d.autostart() for d in writing.listAllDevices(CAP_MDEV | INACTIVE)] == [1]
     root = Tree.fromstring(device.XMLDesc())
     assert root.find("path") is None
     assert root.findtext("./capability/parent_addr") == "0000:41:04.3"

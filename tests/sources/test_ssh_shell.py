@@ -39,7 +39,7 @@ class Desk:
 
     def shell(self, server: AsyncSshServer | OpenSshServer | int, **more: object) -> AsyncSshShell:
         port = server if isinstance(server, int) else server.port
-        settings: dict[str, object] = {"port": port, "keys": [self.key], **more}
+        settings: dict[str, object] = {"port": port, "keys": [self.key], "only": None, **more}
         shell = AsyncSshShell(**settings)  # type: ignore[arg-type]
         self.shells.append(shell)
         return shell
@@ -155,7 +155,7 @@ def test_the_ssh_configuration_says_where_and_how(server: AsyncSshServer, desk: 
         f"Host gpu-01\n  HostName {HOST}\n  Port {server.port}\n  IdentityFile {desk.key}\n"
         f"  UserKnownHostsFile {desk.ssh}/elsewhere\n"
     )
-    shell = AsyncSshShell()
+    shell = AsyncSshShell(only=None)
     desk.shells.append(shell)
     assert shell.run("gpu-01", "echo configured", 10) == "configured\n"
 

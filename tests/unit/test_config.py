@@ -139,10 +139,12 @@ def test_every_key_can_be_given_in_the_environment() -> None:
         "libvirt.uri": "qemu+tls://{host}/system",
         "log.level": "debug",
         "refresh.adaptive": "off",
+        "migration.rate": "1.2 GB/s",
+        "migration.switchover_ms": "300, 900",
     }
     numbers = {"refresh.openstack", "refresh.keystone", "refresh.libvirt", "refresh.ssh", "deadline", "libvirt.timeout"}
-    numbers |= {"ssh.port", "ssh.timeout", "ssh.concurrency", "copy.osc52_max"}
-    switches = {"read_only", "no_color", "libvirt.enabled", "ssh.enabled"}
+    numbers |= {"ssh.port", "ssh.timeout", "ssh.concurrency", "copy.osc52_max", "migration.max_downtime"}
+    switches = {"read_only", "no_color", "libvirt.enabled", "ssh.enabled", "ssh.changes"}
     environ = {
         variable: values.get(key, "7" if key in numbers else "yes" if key in switches else "text")
         for variable, key in VARIABLES.items()
@@ -200,7 +202,7 @@ def test_a_tilde_is_the_home(write: Write, home: Path) -> None:
         ("[refresh]\nopenstak = 5", "FILE: unknown key refresh.openstak; did you mean refresh.openstack?"),
         ("libvirt_uri = 'x'", "FILE: unknown key libvirt_uri; did you mean libvirt.uri?"),
         ("concurrency = 4", "FILE: unknown key concurrency; did you mean ssh.concurrency?"),
-        ("[ssh]\nqqq = 4", "FILE: unknown key ssh.qqq; keys here: ssh.enabled, ssh.user, ssh.port,"),
+        ("[ssh]\nqqq = 4", "FILE: unknown key ssh.qqq; keys here: ssh.enabled, ssh.changes, ssh.user, ssh.port,"),
         ("[qqq]\na = 4", "FILE: unknown key qqq; keys here: cloud, limits_cloud, region,"),
         ("[refresh]\nkeystone = '5s'", "FILE: refresh.keystone: expected a number, got text"),
         ("[refresh]\nssh = 0", "FILE: refresh.ssh: expected a number > 0.0"),

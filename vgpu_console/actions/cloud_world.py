@@ -8,6 +8,7 @@ from typing import Any
 
 from vgpu_console.actions.plan import HttpStep, Plan, Step
 from vgpu_console.actions.registry import action
+from vgpu_console.model.host_facts import LibvirtFacts, SshFacts
 from vgpu_console.sources.base import Refused, SourceError
 from vgpu_console.sources.cloud import Answer, CloudConnection, HttpStatusError
 
@@ -32,10 +33,14 @@ class CloudWorld:
         """The cloud's name, for the journal."""
         return self._name
 
+    def refuses(self, step: Step) -> str:
+        """Why a step cannot be taken here: hosts are not reached by an API."""
+        return "" if isinstance(step, HttpStep) else f"this is not a request to OpenStack: {step.title}"
+
     def take(self, step: Step) -> None:
         """Send one step's request. Raises SourceError; the request was then not obeyed, or nobody knows."""
         if not isinstance(step, HttpStep):
-            raise Refused(f"this is not a request to OpenStack: {step.title}")
+            raise Refused(self.refuses(step))
         answer = self._send(step, step.service)
         if step.method == "POST" and step.path == "/limits":
             self._remember(answer)
@@ -47,6 +52,14 @@ class CloudWorld:
     def get(self, service: str, path: str, *, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """A fresh read for an observation. Raises SourceError."""
         return self._connection.get(service, path, params=params)
+
+    def libvirt_facts(self, host: str) -> LibvirtFacts:
+        """A cloud alone reads no hosts. Raises SourceError."""
+        raise SourceError("unavailable", f"{host}: hosts are not read here")
+
+    def shell_facts(self, host: str) -> SshFacts:
+        """A cloud alone reads no hosts. Raises SourceError."""
+        raise SourceError("unavailable", f"{host}: hosts are not read here")
 
     def created(self, key: Mapping[str, str | None]) -> str | None:
         """The id of the limit of that key, when it was made through this world."""

@@ -21,7 +21,8 @@ import msgspec
 
 from vgpu_console.actions.plan import Plan
 
-Event = Literal["begun", "step", "ended"]
+Event = Literal["begun", "step", "ended", "outcome"]
+"""``outcome`` comes after ``ended``: what became of something that goes on by itself once it was begun."""
 Result = Literal["done", "failed", "moved", "refused", "unverified", "interrupted"]
 
 
@@ -89,6 +90,13 @@ class Journal:
         """Write how it ended. Raises JournalError."""
         entry = Entry(at=self._now(), run=run, event="ended", result=result, message=message, observed=observed)
         self._append(entry)
+
+    def outcome(self, run: str, message: str) -> None:
+        """Write what became, long after its end, of what a run began: a migration that arrived or failed.
+
+        Raises JournalError.
+        """
+        self._append(Entry(at=self._now(), run=run, event="outcome", message=message))
 
     def entries(self) -> Iterator[Entry]:
         """All lines that can be read, oldest first; a line that a killed writer left half is passed over."""

@@ -342,7 +342,7 @@ class _Work:
                 after={"limit": value},
                 steps=(step,),
                 checks=self._checks,
-                effect=(f"legacy quota {name} of {owner.name}: {shown(value)} {noun(resource)}",),
+                effect=(f"legacy quota {name} of {owner.name}: {shown(value)} {noun(resource, value)}",),
                 inverse_note=f"clear the limit of {owner.name} (its id exists only afterwards)",
                 commands=commands((step,)),
             )

@@ -69,9 +69,11 @@ def resource_name(text: str) -> str:
     return name
 
 
-def noun(resource: str) -> str:
-    """The resource in a sentence: ``vGPU`` for class:VGPU, else the class or the limit's name."""
-    return "vGPU" if resource == VGPU else resource.removeprefix("class:")
+def noun(resource: str, number: int = 2) -> str:
+    """The resource in a sentence: ``vGPUs`` for so many of class:VGPU, else the class or the limit's name."""
+    if resource == VGPU:
+        return "vGPU" if number == 1 else "vGPUs"
+    return resource.removeprefix("class:")
 
 
 def words(number: int) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import msgspec
 
 from vgpu_console.actions.journal import Journal, JournalError, Result
-from vgpu_console.actions.plan import Plan, Step
-from vgpu_console.sources.base import SourceError
+from vgpu_console.actions.plan import OperatorStep, Plan, Step
+from vgpu_console.sources.base import SourceError, Unanswered
 
 
 class World(Protocol):
@@ -26,8 +26,12 @@ class World(Protocol):
         """The cloud's name, for the journal."""
         ...
 
+    def refuses(self, step: Step) -> str:
+        """Why this console's settings do not allow the step, "" when they do; asks nobody."""
+        ...
+
     def take(self, step: Step) -> None:
-        """Take one step."""
+        """Take one step. Raises Unanswered when it was sent and nobody knows whether it was obeyed."""
         ...
 
     def observe(self, plan: Plan) -> dict[str, Any]:
@@ -52,6 +56,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 LOOK_AGAIN_S = 0.5
 """Between two looks at a world that takes its time to show a change."""
+
+BEFORE_FAILED = "not begun: the one before it failed"
 
 Progress = Callable[[Plan, int, str], None]
 """Called with the plan, the number of steps taken so far and a word about what happens now."""
@@ -89,6 +95,9 @@ def apply(
         return Outcome(plan=plan, result="refused", message=f"needs to be accepted: {words}")
     if plan.changes_nothing:
         return Outcome(plan=plan, result="done", message="already so: nothing to do", observed=plan.before)
+    reason = next((why for step in plan.steps if (why := world.refuses(step))), "")
+    if reason:
+        return Outcome(plan=plan, result="refused", message=f"nothing was sent: {reason}")
     progress(plan, 0, "re-reading")
     try:
         now = world.observe(plan)
@@ -115,30 +124,47 @@ def apply_all(
     accepted: frozenset[str] = frozenset(),
     progress: Progress = _silent,
     stop: Callable[[], bool] = lambda: False,
+    stop_at_first: bool = False,
+    wait: Callable[[float], None] = time.sleep,
 ) -> list[Outcome]:
-    """Apply several plans one after the other, an outcome each; ``stop`` is asked before each."""
-    outcomes = []
+    """Apply several plans one after the other, an outcome each; ``stop`` is asked before each.
+
+    With ``stop_at_first`` none is begun after the first that did not end as planned.
+    """
+    outcomes: list[Outcome] = []
     for plan in plans:
         if stop():
             outcomes.append(Outcome(plan=plan, result="interrupted", message="not begun: stopped by the operator"))
-            continue
-        outcomes.append(apply(plan, world, journal, accepted=accepted, progress=progress, stop=stop))
+        elif stop_at_first and outcomes and not outcomes[-1].ok:
+            outcomes.append(Outcome(plan=plan, result="refused", message=BEFORE_FAILED))
+        else:
+            outcomes.append(apply(plan, world, journal, accepted=accepted, progress=progress, stop=stop, wait=wait))
     return outcomes
 
 
 def _settled(
     plan: Plan, world: World, progress: Progress, stop: Callable[[], bool], wait: Callable[[float], None]
 ) -> dict[str, Any]:
-    """What is read back: as planned, or what it is still when the patience ends. Raises SourceError."""
+    """What is read back: as planned, or what it is still when the patience ends. Raises SourceError.
+
+    A daemon that was restarted, or a line that was cut, may be there again before that.
+    """
     looks = int(plan.settle_s / LOOK_AGAIN_S)
-    observed = world.observe(plan)
-    for _ in range(looks):
-        if observed == plan.after or stop():
-            break
-        progress(plan, len(plan.steps), f"waiting: {_difference(observed, plan.after, ' so far, wanted ')}")
+    end = time.monotonic() + plan.settle_s
+    while True:
+        looks -= 1
+        try:
+            observed = world.observe(plan)
+        except SourceError as error:
+            if looks < 0 or stop() or error.kind != "unreachable" or time.monotonic() > end:
+                raise
+            word = f"waiting: {error}"
+        else:
+            if looks < 0 or stop() or observed == plan.after:
+                return observed
+            word = f"waiting: {_difference(observed, plan.after, ' so far, wanted ')}"
+        progress(plan, len(plan.steps), word)
         wait(LOOK_AGAIN_S)
-        observed = world.observe(plan)
-    return observed
 
 
 def _take_steps(
@@ -151,6 +177,7 @@ def _take_steps(
 ) -> Outcome:
     taken = 0
     failure = ""
+    doubtful = False
     try:
         for number, step in enumerate(plan.steps, start=1):
             progress(plan, taken, step.title)
@@ -159,6 +186,7 @@ def _take_steps(
             taken = number
     except SourceError as error:
         failure = str(error)
+        doubtful = isinstance(error, Unanswered)
     except JournalError as error:
         failure = f"stopped after {taken} of {len(plan.steps)} steps: {error}"
     except KeyboardInterrupt:
@@ -167,10 +195,15 @@ def _take_steps(
     progress(plan, taken, "verifying")
     observed: dict[str, Any] | None
     try:
-        observed = world.observe(plan) if failure else settled()
+        # what may have been obeyed takes its time to show like what was; a refusal has changed nothing more
+        observed = settled() if doubtful or not failure else world.observe(plan)
     except SourceError as error:
         observed = None
         unread = f"what is true now could not be read: {error}"
+    except KeyboardInterrupt:
+        words = "all steps were taken" if taken == len(plan.steps) else f"{taken} of {len(plan.steps)} steps were taken"
+        _end(journal, run, "interrupted", f"{words}, interrupted while it was read back", None)
+        raise
     else:
         unread = ""
     result, message = _judged(plan, taken, failure, observed, unread)
@@ -188,10 +221,17 @@ def _judged(plan: Plan, taken: int, failure: str, observed: dict[str, Any] | Non
         state = "nothing was changed" if observed == plan.before else f"now: {_shown(observed)}"
         return "failed", f"{failure}; {state}"
     if observed is None:
-        return "unverified", f"all {total} steps were taken, but {unread}"
+        return "unverified", f"{_all_taken(plan)}, but {unread}"
     if observed != plan.after:
-        return "unverified", f"all {total} steps were taken, but this was read back: {_shown(observed)}"
+        return "unverified", f"{_all_taken(plan)}, but this was read back: {_shown(observed)}"
     return "done", "applied and read back"
+
+
+def _all_taken(plan: Plan) -> str:
+    """That everything was done, in words that fit a single step, and one that only an operator can take."""
+    if all(isinstance(step, OperatorStep) for step in plan.steps):
+        return "it was waited for"
+    return "the step was taken" if len(plan.steps) == 1 else f"all {len(plan.steps)} steps were taken"
 
 
 def _not_begun(

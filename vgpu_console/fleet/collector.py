@@ -78,6 +78,8 @@ class Collector:
     ``clock`` gives seconds since the epoch. ``deadline`` gives, per kind, the seconds after which an attempt counts
     as failed; the call itself is not interrupted, and its source is not asked again until it has returned. The cloud
     and the hosts have a pool of threads each: hosts that hang do not keep the cloud from being read.
+
+    With ``hosts`` only those of the cloud's hosts are asked, by their names or their first labels.
     """
 
     def __init__(
@@ -90,10 +92,12 @@ class Collector:
         identity: Callable[[], CloudIdentity] | None = None,
         expected_hosts: Sequence[str] = (),
         kinds: frozenset[SourceKind] = ALL_KINDS,
+        hosts: frozenset[str] | None = None,
         clock: Callable[[], float] = time.time,
         pools: tuple[Pool, Pool] | None = None,
     ) -> None:
         self._clock = clock
+        self._only = None if hosts is None else frozenset(_label(host) for host in hosts)
         self._pacing = pacing
         self._deadline = deadline
         self._identify = identity
@@ -245,6 +249,8 @@ class Collector:
         if host in self._hosts:
             return
         self._hosts.add(host)
+        if self._only is not None and _label(host) not in self._only:
+            return
         try:
             for source in self._host_sources(host, lambda: self._nudge(host)):
                 if source.kind in self._kinds:
@@ -384,6 +390,11 @@ class Collector:
         )
         self._version += 1
         self._lock.notify_all()
+
+
+def _label(host: str) -> str:
+    """The first label of a host's name: an operator and Nova may write it with and without a domain."""
+    return host.partition(".")[0].lower()
 
 
 def _close(source: FactSource) -> None:

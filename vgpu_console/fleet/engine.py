@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from vgpu_console.fleet.collector import Collector
 from vgpu_console.fleet.join import Joiner
 from vgpu_console.model.facts import Facts
+from vgpu_console.model.placement import Candidates, RequestGroup
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.sources.base import SourceError
 
 if TYPE_CHECKING:
     from vgpu_console.actions.journal import Journal
+    from vgpu_console.actions.migration_desk import MigrationDesk
     from vgpu_console.actions.runner import World
+    from vgpu_console.fleet.precheck import Precheck
 
 LOG = logging.getLogger("vgpu_console.engine")
 
@@ -26,11 +30,24 @@ REST_PER_JOIN = 3
 MOST_REST_S = 5.0
 
 
+Asker = Callable[[Sequence[RequestGroup], str | None], Candidates]
+"""Asks Placement for allocation candidates: (groups, group_policy) -> its answer."""
+
+
+class Prechecker(Protocol):
+    """Looks at a live migration before it is begun; see ``Engine.precheck``."""
+
+    def __call__(
+        self, server_id: str, destination: str | None, *, snapshot: Snapshot, max_downtime_s: float | None, others: bool
+    ) -> Precheck: ...
+
+
 class Engine:
     """Produces snapshots until it is stopped. ``on_snapshot`` is called from the engine's own thread.
 
     ``world`` is what plans are applied to and ``journal`` where that is written down; both block, and an engine that
-    only watches has neither.
+    only watches has neither. ``candidates`` asks Placement where a request would fit. ``mover`` is set by who opens it:
+    it checks and follows live migrations, and ends with the engine.
     """
 
     def __init__(
@@ -42,13 +59,18 @@ class Engine:
         *,
         world: World | None = None,
         journal: Journal | None = None,
+        candidates: Asker | None = None,
+        precheck: Prechecker | None = None,
     ) -> None:
         self._collector = collector
         self._joiner = joiner
         self._clock = clock
         self._close = close or collector.close
+        self._candidates = candidates
+        self._precheck = precheck
         self.world = world
         self.journal = journal
+        self.mover: MigrationDesk | None = None
         self._on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None
         self._stopping = threading.Event()
         self._paused = threading.Event()
@@ -58,6 +80,31 @@ class Engine:
     def facts(self) -> Facts:
         """What the sources have answered so far; newer than the snapshot at most by what is being joined."""
         return self._collector.facts()
+
+    def candidates(self, groups: Sequence[RequestGroup], policy: str | None) -> Candidates:
+        """Where Placement could put one such request now. Blocks; a failure is told in the answer, never raised."""
+        if self._candidates is None:
+            return Candidates(error="this console does not ask Placement")
+        return self._candidates(groups, policy)
+
+    def precheck(
+        self,
+        server_id: str,
+        destination: str | None = None,
+        *,
+        max_downtime_s: float | None = None,
+        others: bool = True,
+    ) -> Precheck:
+        """Whether the server could be live-migrated there (None: anywhere), by the newest snapshot. Blocks.
+
+        ``max_downtime_s`` goes before the configured limit; without ``others`` only the destination is looked at.
+        Raises UnknownServer and UnknownHost (rules.migration.scene), SourceError where this engine asks no cloud.
+        """
+        if self._precheck is None:
+            raise SourceError("unavailable", "this console does not ask Placement")
+        return self._precheck(
+            server_id, destination, snapshot=self.snapshot, max_downtime_s=max_downtime_s, others=others
+        )
 
     @property
     def paused(self) -> bool:
@@ -76,6 +123,8 @@ class Engine:
         self._collector.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+        if self.mover is not None:
+            self.mover.close()
         self._close()
 
     def refresh_now(self) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from vgpu_console.fleet.devices import HostDevices, TypeCatalogue, host_devices
+from vgpu_console.fleet.devices import HostDevices, host_devices
 from vgpu_console.fleet.provider_trees import Holdings, ProviderJoin
 from vgpu_console.fleet.quotas import QuotaJoin
+from vgpu_console.fleet.type_maximum import TypeCatalogue
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.host_facts import LibvirtFacts, SshFacts
 from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS, ComputeService, Hypervisor, MigrationFacts, Server
@@ -198,8 +199,11 @@ def _host(
         driver=ssh.nvidia_driver if ssh else None,
         kernel=ssh.kernel if ssh else None,
         os_name=ssh.os_name if ssh else None,
-        libvirt=libvirt.libvirt_version if libvirt else None,
-        qemu=libvirt.qemu_version if libvirt else None,
+        libvirt=(libvirt.libvirt_version if libvirt else None) or (ssh.libvirt_installed if ssh else None),
+        qemu=(libvirt.qemu_version if libvirt else None) or (ssh.qemu_installed if ssh else None),
+        cpu_model=ssh.cpu_model if ssh else None,
+        clock_skew_s=ssh.clock_skew_s if ssh else None,
+        clock_error_s=ssh.clock_error_s if ssh else None,
         nova_conf=ssh.nova_conf if ssh else None,
         known_from=tuple(kind for kind, yes in known.items() if yes),
         errors=tuple(f"{s.kind}: {s.error}" for s in statuses if s.error),

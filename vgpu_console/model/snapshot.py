@@ -94,6 +94,11 @@ class PhysicalGpu(msgspec.Struct, frozen=True, kw_only=True):
     product_id: str = ""
     numa_node: int | None = None
     provider_uuid: str | None = None  # only where the GPU itself is a provider (not SR-IOV)
+    ecc: bool | None = None
+    ecc_pending: bool | None = None  # after the GPU's next reset
+    mig: bool | None = None  # cut into instances, which MIG-backed types need
+    mixed_sizes: bool | None = None  # vGPUs of different framebuffer sizes may be on it at once
+    gsp: bool | None = None  # its system processor runs firmware of the driver
 
     @property
     def vgpus_free(self) -> int | None:
@@ -242,6 +247,9 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     os_name: str | None = None
     libvirt: str | None = None
     qemu: str | None = None
+    cpu_model: str | None = None
+    clock_skew_s: float | None = None  # the host's clock is this far ahead of this machine's
+    clock_error_s: float | None = None  # to within this
     nova_conf: dict[str, str] | None = None
     findings: tuple[Finding, ...] = ()
     known_from: tuple[str, ...] = ()  # kinds of the sources that know this host

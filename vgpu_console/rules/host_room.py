@@ -98,7 +98,8 @@ def _room(
             break
         placed += 1
     reasons = [why] if why else []
-    if candidates is not None and not candidates.cut:  # of a list that was cut, absence says nothing
+    # of a list that was cut, absence says nothing
+    if candidates is not None and not candidates.cut and not candidates.error:
         rest = _by_candidates(host, root, groups, candidates, count)
         if rest < placed:
             placed = rest

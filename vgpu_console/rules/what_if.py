@@ -140,8 +140,8 @@ def can_start(
 ) -> WhatIf:
     """Whether ``count`` servers of a flavor (name or id) could start now, and if not, for which of two reasons.
 
-    ``candidates``, Placement's own answer for one such server, adds CPU and memory to what is looked at. Raises
-    UnknownName, ValueError for a count below 1.
+    ``candidates``, Placement's own answer for one such server, adds CPU, memory and disk to what is looked at; where it
+    failed there is no yes. Raises UnknownName, ValueError for a count below 1.
     """
     if count < 1:
         raise ValueError("the number of servers must be at least 1")
@@ -287,9 +287,15 @@ def _capacity(
     if room < count:
         why = f"there is room for {room} of {count}" + (f" on {len(hosts)} hosts" if len(hosts) > 1 else "")
         return CapacityPart(verdict="no", room=room, hosts=hosts, note=_with_first_reason(why, hosts))
+    unknown = []
     if sure < count and doubtful:
-        why = f"Placement has room for {room}, but what the GPUs of {', '.join(doubtful[:3])} can make is not known"
-        return CapacityPart(verdict="unknown", room=room, hosts=hosts, note=why)
+        names = ", ".join(doubtful[:3])
+        unknown.append(f"Placement has room for {room}, but what the GPUs of {names} can make is not known")
+    if candidates is not None and candidates.error:
+        but = "" if unknown else f"there are vGPUs for {room}, but "
+        unknown.append(f"{but}whether CPU, memory and disk are free is not known: {candidates.error}")
+    if unknown:
+        return CapacityPart(verdict="unknown", room=room, hosts=hosts, note="; ".join(unknown))
     at_once = ""
     if count > sum(h.room > 0 for h in hosts):
         # nova: scheduler/manager.py _schedule claims a host's first allocation candidate only, for each of the servers

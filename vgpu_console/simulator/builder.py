@@ -9,6 +9,7 @@ from vgpu_console.simulator.gpu_models import BOARDS
 from vgpu_console.simulator.hosts import Gpu, Host, Mechanism, gpu_address
 from vgpu_console.simulator.state import (
     REGION,
+    Aggregate,
     Domain,
     Endpoint,
     Flavor,
@@ -105,6 +106,17 @@ class Builder:
         self.state.hosts[name] = host
         self.compute.add_root(host)
         return host
+
+    def aggregate(
+        self, name: str, hosts: Sequence[str], metadata: Mapping[str, str] | None = None, zone: str | None = None
+    ) -> Aggregate:
+        """Add a host aggregate; with a zone its hosts are in that availability zone."""
+        number = len(self.state.aggregates) + 1
+        one = Aggregate(number, self.state.new_uuid(), name, list(hosts), dict(metadata or {}), zone)
+        self.state.aggregates.append(one)
+        for host in hosts if zone else ():
+            self.state.hosts[host].zone = zone or ""
+        return one
 
     def gpu(
         self,

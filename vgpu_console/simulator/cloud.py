@@ -15,7 +15,9 @@ from vgpu_console.simulator.libvirt_shape import DemoConnection, LibvirtHub
 from vgpu_console.simulator.life import Life
 from vgpu_console.simulator.migrating import Migrations
 from vgpu_console.simulator.nova_common import Nova
+from vgpu_console.simulator.resizing import Resizes
 from vgpu_console.simulator.scenario import apply, load_scenario, scenario_path
+from vgpu_console.simulator.shell_changes import ShellChanges
 from vgpu_console.simulator.shell_shape import DemoShell
 from vgpu_console.simulator.state import REGION, State
 from vgpu_console.simulator.wsgi import CloudApp
@@ -44,11 +46,13 @@ class DemoCloud:
         self.faults = Faults()
         self.compute = Compute(self.state)
         self.migrations = Migrations(self.compute)
+        self.resizes = Resizes(self.compute)
         self.life = Life(self.compute, self.migrations)
         self.builder = Builder(self.state, self.compute)
         self.hub = LibvirtHub(self.state, self.faults, self.advance, self.compute.device_changed)
-        self.shell = DemoShell(self.state, self.faults, self.advance)
-        self.app = CloudApp(self.state, Nova(self.compute, self.migrations), self.faults, self.advance)
+        changes = ShellChanges(self.state, self.faults, self.compute.device_changed)
+        self.shell = DemoShell(self.state, self.faults, self.advance, changes)
+        self.app = CloudApp(self.state, Nova(self.compute, self.migrations, self.resizes), self.faults, self.advance)
         self.name = "demo"
 
     @property

@@ -352,7 +352,7 @@ class Compute:
     def fail(self, server: Server, text: str) -> None:
         """Put a server into ERROR with a fault."""
         self.set(server, "ERROR", "error", None)
-        server.fault = text
+        server.fault, server.fault_at = text, self.state.now
 
     def delete(self, server: Server) -> None:
         """Delete a server: its domain and its allocations go, its mediated devices stay as free handles."""

@@ -29,14 +29,50 @@ class HttpFault(msgspec.Struct, eq=False):
 
 HostFault = Literal["unreachable", "timeout", "auth", "closed", "garbage"]
 
+DeviceFaultKind = Literal["denied", "acl", "broken", "dies", "hangs"]
+
+
+class DeviceFault(msgspec.Struct, eq=False):
+    """How changes of devices through one host's libvirt fail.
+
+    ``denied`` opens no connection for changes (polkit), ``acl`` forbids the call, ``broken`` refuses it with mdevctl's
+    words, ``dies`` ends libvirtd in the middle of it (it is there again at once, unless ``stays_down``), ``hangs`` does
+    not come back for ``hang_s``. ``obeyed``: the change was made all the same.
+    """
+
+    kind: DeviceFaultKind
+    call: str = ""  # only this call: "virNodeDeviceCreate"; "" for all
+    times: int | None = None
+    obeyed: bool = False
+    stays_down: bool = False
+    hang_s: float = 60.0
+
 
 class Faults(msgspec.Struct, eq=False):
-    """All faults of one cloud: ``http`` by service type, the others by host."""
+    """All faults of one cloud: ``http`` by service type, the others by host.
+
+    ``stale_s`` is how long after a change libvirt lists of a host still show what was before; ``no_sudo`` are hosts on
+    which the account of the console may change nothing.
+    """
 
     http: dict[str, HttpFault] = {}
     libvirt: dict[str, HostFault] = {}
     ssh: dict[str, HostFault] = {}
+    devices: dict[str, DeviceFault] = {}
+    stale_s: dict[str, float] = {}
+    no_sudo: set[str] = set()
     sleep: Callable[[float], None] = time.sleep
+
+    def take_device(self, host: str, call: str) -> DeviceFault | None:
+        """The fault that applies to a change on a host, counted down."""
+        fault = self.devices.get(host)
+        if fault is None or fault.kind == "denied" or fault.call not in ("", call):
+            return None
+        if fault.times is not None:
+            if fault.times <= 0:
+                return None
+            fault.times -= 1
+        return fault
 
     def take_http(self, service: str, path: str) -> HttpFault | None:
         """The fault that applies to a request, counted down."""

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from vgpu_console.simulator.faults import Faults
+from vgpu_console.simulator.faults import DeviceFault, Faults
 from vgpu_console.simulator.file_tree import OTHER_DEVICES
 from vgpu_console.simulator.hosts import Gpu, Guest, Host, KernelRefusal, Mdev
 from vgpu_console.simulator.libvirt_jobs import (
     CREATED,
     DEFINED,
+    ERR_ACCESS,
+    ERR_AUTH,
     ERR_CONFIG,
     ERR_DENIED,
     ERR_INTERNAL,
     ERR_NO_DEVICE,
     ERR_NO_DOMAIN,
+    ERR_SYSTEM,
     DemoLibvirtError,
     completed,
     last_migration,
@@ -36,7 +39,7 @@ from vgpu_console.simulator.libvirt_xml import (
 from vgpu_console.simulator.state import State
 
 CAP_PCI, CAP_MDEV_TYPES, CAP_MDEV, INACTIVE, ACTIVE = 1 << 1, 1 << 13, 1 << 14, 1 << 30, 1 << 31
-LIFECYCLE, JOB_COMPLETED = 0, 21
+LIFECYCLE, MIGRATION_ITERATION, JOB_COMPLETED = 0, 20, 21
 _ANY_CAP = (1 << 30) - 1
 
 
@@ -55,6 +58,7 @@ class LibvirtHub:
         self.advance = advance
         self.device_changed = device_changed
         self.pending: deque[Callable[[], None]] = deque()
+        self.shown: dict[str, tuple[float, dict[str, bool]]] = {}  # host -> until when its lists are those of before
 
     def open(self, uri: str, read_only: bool) -> DemoConnection:
         """Open a connection; any URI with the host as its authority will do. Raises DemoLibvirtError, OSError."""
@@ -74,6 +78,13 @@ class LibvirtHub:
         if fault is not None and fault != "garbage":
             raise DemoLibvirtError(
                 38, f"Cannot recv data: ssh: connect to host {name} port 22: No route to host: Connection reset by peer"
+            )
+        changes = self.faults.devices.get(name)
+        if not read_only and changes is not None and changes.kind == "denied":
+            raise DemoLibvirtError(
+                ERR_AUTH,
+                "authentication unavailable: no polkit agent available to authenticate action "
+                "'org.libvirt.unix.manage'",
             )
         return DemoConnection(self, host, read_only)
 
@@ -113,6 +124,45 @@ class DemoConnection:
     def _deny(self, call: str) -> None:
         if self._read_only:
             raise DemoLibvirtError(ERR_DENIED, f"operation forbidden: read only access prevents {call}")
+
+    @contextlib.contextmanager
+    def _changing(self, call: str) -> Iterator[None]:
+        """What every call that changes a device is made in: read-only connections and faults show here."""
+        fault = None
+        with self._enter():
+            self._deny(call)
+            fault = self._hub.faults.take_device(self._host.name, call)
+            if fault is None or fault.obeyed:
+                before = {m.name: m.active for gpu in self._host.gpus for m in gpu.all_mdevs()}
+                yield
+                stale_s = self._hub.faults.stale_s.get(self._host.name, 0.0)
+                if stale_s:
+                    self._hub.shown[self._host.name] = (self._hub.state.now + stale_s, before)
+        if fault is not None:
+            self._fail(fault, call)
+
+    def _fail(self, fault: DeviceFault, call: str) -> None:
+        """Always raises. The state is not held: a daemon that hangs stops nobody else."""
+        if fault.kind == "acl":
+            raise DemoLibvirtError(ERR_ACCESS, "access denied: 'nodedev' denied access")
+        if fault.kind == "broken":
+            raise DemoLibvirtError(
+                ERR_INTERNAL, f"internal error: Unable to finish {call}: Error: failed to write to sysfs"
+            )
+        if fault.kind == "hangs":
+            self._hub.faults.sleep(fault.hang_s)
+        if fault.stays_down:
+            self._hub.faults.libvirt[self._host.name] = "closed"
+        for listener in list(self._host.listeners):
+            listener.lose(1)  # type: ignore[attr-defined]
+        raise DemoLibvirtError(ERR_SYSTEM, "End of file while reading data: Input/output error")
+
+    def _listed(self) -> dict[str, bool]:
+        """Mediated devices and whether they are active, as this libvirt lists them now: perhaps those of before."""
+        until, before = self._hub.shown.get(self._host.name, (0.0, {}))
+        if self._hub.state.now < until:
+            return before
+        return {m.name: m.active for gpu in self._host.gpus for m in gpu.all_mdevs()}
 
     # -- the connection ----------------------------------------------------------------------------------------
 
@@ -190,7 +240,7 @@ class DemoConnection:
         self._device_callbacks.pop(callbackID, None)
 
     def domainEventRegisterAny(self, dom: Any, eventID: int, cb: Callable[..., None], opaque: Any) -> int:
-        """Events of domains: 0 life cycle, 21 job completed."""
+        """Events of domains: 0 life cycle, 20 the next pass of a migration, 21 job completed."""
         self._next += 1
         self._domain_callbacks[self._next] = (eventID, cb, opaque)
         return self._next
@@ -207,15 +257,21 @@ class DemoConnection:
                 self._hub.pending.append(lambda cb=callback, o=opaque, d=device: cb(self, d, event, 0, o))  # type: ignore[misc]
 
     def domain_event(self, server_id: str, event: int, detail: int) -> None:
-        """A domain's life cycle changed, or (stopped, migrated) its migration job completed here."""
+        """A domain's life cycle changed; (stopped, migrated) is followed by its job's figures, the last of all."""
+        self._tell(LIFECYCLE, server_id, event, detail)
+        migration = last_migration(self._hub.state, server_id)
+        if (event, detail) == (5, 3) and migration is not None:
+            self._tell(JOB_COMPLETED, server_id, completed(migration, self._host.libvirt_version, event=True))
+
+    def iteration_event(self, server_id: str, iteration: int) -> None:
+        """A migration began its next pass over the guest's memory."""
+        self._tell(MIGRATION_ITERATION, server_id, iteration)
+
+    def _tell(self, wanted: int, server_id: str, *details: Any) -> None:
         domain = DemoDomain(self, server_id)
         for event_id, callback, opaque in list(self._domain_callbacks.values()):
-            if event_id == LIFECYCLE:
-                self._hub.pending.append(lambda cb=callback, o=opaque: cb(self, domain, event, detail, o))  # type: ignore[misc]
-            elif event_id == JOB_COMPLETED and (event, detail) == (5, 3):
-                migration = last_migration(self._hub.state, server_id)
-                params = completed(migration) if migration else {}
-                self._hub.pending.append(lambda cb=callback, o=opaque, p=params: cb(self, domain, p, o))  # type: ignore[misc]
+            if event_id == wanted:
+                self._hub.pending.append(lambda cb=callback, o=opaque: cb(self, domain, *details, o))  # type: ignore[misc]
 
     # -- devices -----------------------------------------------------------------------------------------------
 
@@ -232,10 +288,11 @@ class DemoConnection:
                     names.append(device_name(gpu.address))
                 if active and (not caps or caps & CAP_PCI or (caps & CAP_MDEV_TYPES and carriers)):
                     names += [device_name(function) for function in gpu.vf_addresses()]
-                if not caps or caps & CAP_MDEV:
-                    names += [
-                        m.name for m in gpu.all_mdevs() if not states or states & (ACTIVE if m.active else INACTIVE)
-                    ]
+            if not caps or caps & CAP_MDEV:
+                wanted = states or ACTIVE | INACTIVE
+                names += [
+                    name for name, is_active in self._listed().items() if wanted & (ACTIVE if is_active else INACTIVE)
+                ]
             if active and (not caps or caps & CAP_PCI):
                 names += [device_name(row[0]) for row in OTHER_DEVICES]
             if active and not caps:
@@ -278,8 +335,7 @@ class DemoConnection:
         return self._make(xmlDesc, "virNodeDeviceDefineXML", active=False)
 
     def _make(self, xml: str, call: str, *, active: bool) -> DemoNodeDevice:
-        with self._enter():
-            self._deny(call)
+        with self._changing(call):
             type_id, parent, uuid = read_mdev(xml)
             gpu = self._host.gpu_of(address_of(parent)) if parent.startswith("pci_") else None
             if gpu is None:

@@ -51,7 +51,7 @@ class Life:
 
     def _watch(self) -> None:
         """When no migration is under way any more, start the next one after a pause."""
-        if any(not migration.ended_status for migration in self.state.migrations.values()):
+        if any(m.kind == "live-migration" and not m.ended_status for m in self.state.migrations.values()):
             self.state.after(5.0, self._watch)
             return
         self.state.after(self._pause(self.pause_s), self._migrate)

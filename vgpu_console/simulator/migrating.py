@@ -8,7 +8,8 @@ from __future__ import annotations
 from vgpu_console.simulator.compute import MDEV_UNAVAILABLE, NO_VALID_HOST, Compute, notify_domain
 from vgpu_console.simulator.flavors import device_groups
 from vgpu_console.simulator.hosts import Host, KernelRefusal
-from vgpu_console.simulator.state import Action, Migration, Server
+from vgpu_console.simulator.libvirt_jobs import copied, iteration, sent
+from vgpu_console.simulator.state import Action, Migration, MigrationFault, Server
 
 MONITOR_INTERVAL_S = 5.0
 """[libvirt] live_migration_monitor_interval: how often nova-compute writes the byte counts."""
@@ -23,12 +24,17 @@ class CannotMigrate(Exception):
 
 
 class Migrations:
-    """Starts, moves, aborts and ends live migrations."""
+    """Starts, moves, aborts and ends live migrations.
+
+    ``fault`` is how those go wrong that begin from now on. ``raises``: whether Nova takes a failed or aborted one for
+    an error of the server, as 32.2 and later do.
+    """
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
         self.state = compute.state
-        self.failure: str | None = None  # when set, the next migrations fail in the memory phase with this text
+        self.fault: MigrationFault | None = None
+        self.raises = True
 
     def start(
         self, server: Server, target: str | None, user_id: str, project_id: str | None = None, *, wait: bool = False
@@ -60,7 +66,7 @@ class Migrations:
         )
         self.state.migrations[migration.id] = migration
         self.compute.set(server, "MIGRATING", "active", "migrating")
-        action = self.compute.act(server, "live-migration", user_id)
+        action = migration.action = self.compute.act(server, "live-migration", user_id)
         if wait:
             self._conduct(migration, server, target, action)
             if migration.status == "error":
@@ -103,7 +109,9 @@ class Migrations:
                 name = "compute_check_can_live_migrate_destination"
                 self.compute.event(action, name, "Error", host.name, problem)
                 continue
+            self.compute.event(action, "compute_check_can_live_migrate_source", host=migration.source)
             self.compute.event(action, "compute_check_can_live_migrate_destination", host=host.name)
+            self.compute.event(action, "conductor_live_migrate_instance")
             self.compute.event(action, "compute_live_migration", host=migration.source)
             guest = source.guests.get(server.id)
             migration.devices = dict(zip((guest.mdevs + guest.pci) if guest else [], devices, strict=False))
@@ -115,6 +123,7 @@ class Migrations:
         self.compute.event(action, "conductor_live_migrate_instance", "Error", details=NO_VALID_HOST)
         action.message = "Error"
         self._mark(migration, "error")
+        server.fault, server.fault_at = NO_VALID_HOST, self.state.now  # to be seen when the server is in ERROR
         self.compute.set(server, "ACTIVE", "active", None)
 
     def _mismatch(self, source: Host, host: Host, server: Server) -> str | None:
@@ -161,41 +170,122 @@ class Migrations:
         host = self.state.hosts[migration.destination or ""]
         guest = self.compute.add_guest(host, server, list(migration.devices.values()))
         guest.state = 3  # VIR_DOMAIN_PAUSED: waits for its memory
+        notify_domain(host, server.id, 2, 1)
+        self._event(migration, "compute_pre_live_migration", host.name)
         self.state.after(3.0, lambda: self._run(migration, server))
 
     def _run(self, migration: Migration, server: Server) -> None:
         if migration.status != "preparing":
             return
+        if migration.cancelled:  # aborted in the meantime: nova-compute rolls back without an exception
+            self._fail(migration, server, "cancelled", raised=False)
+            return
         self._mark(migration, "running")
+        migration.fault = self.fault
         migration.started = self.state.now
+        migration.job_total = server.flavor.ram_mib * 1024 * 1024 + 17 * 1024 * 1024
         migration.duration_s = self.state.migration_seconds * self.state.random.uniform(0.8, 1.2)
+        if migration.fault == "qemu-refuses":
+            self.state.after(0.3, lambda: self._fail(migration, server, "failed"))
+            return
         self._sample(migration, server)
 
     def _sample(self, migration: Migration, server: Server) -> None:
         """Write the byte counts as nova-compute's monitor does, and end the memory phase when its time has come."""
-        if migration.status != "running" or migration.started is None or migration.downtime_ms is not None:
+        if migration.status != "running" or migration.started is None or migration.switching:
             return
         if self._gone(migration, server):
             return
+        self._iterate(migration, server)
         elapsed = self.state.now - migration.started
-        part = min(1.0, elapsed / migration.duration_s)
-        if elapsed > 0:
-            total = server.flavor.ram_mib * 1024 * 1024 + 17 * 1024 * 1024
-            migration.memory_total = total
+        part = copied(migration, self.state.now)
+        driven = self.state.hosts[migration.source].up
+        if elapsed > 0 and driven and migration.fault != "no-job":
+            total = migration.memory_total = migration.job_total
             migration.memory_remaining = int(total * (1.0 - part))
-            migration.memory_processed = int(total * part * 1.08)
+            migration.memory_processed = int(total * sent(migration, self.state.now))
             server.progress = int(part * 100)
-        migration.updated = self.state.now
-        if self.failure is not None and part >= 0.5:
-            self._fail(migration, server, "failed", "compute_rollback_live_migration_at_destination")
+        if driven:
+            migration.updated = self.state.now
+        if part >= 0.5 and self._goes_wrong(migration, server):
             return
         if part >= 1.0:
-            self._switch_over(migration, server)
+            left = 0.2 if migration.suspended is not None else self.state.random.uniform(0.7, 1.5)
+            self._suspend(migration, server)
+            migration.switching = True
+            self._iterate(migration, server)
+            self.state.after(left, lambda: self._switch_over(migration, server))
             return
-        left = max(0.05, migration.duration_s - elapsed)  # never so small that the clock cannot show it
-        self.state.after(min(MONITOR_INTERVAL_S, left), lambda: self._sample(migration, server))
+        interval = 1.0 if migration.fault == "never-converges" else MONITOR_INTERVAL_S
+        left = migration.duration_s - elapsed
+        if left > 0:  # never so small that the clock cannot show it
+            interval = min(interval, max(0.05, left))
+        self.state.after(interval, lambda: self._sample(migration, server))
+
+    def _goes_wrong(self, migration: Migration, server: Server) -> bool:
+        """What its fault does when half of the memory is sent; whether that ends it."""
+        source = self.state.hosts[migration.source]
+        if migration.fault == "destination-dies":
+            self._fail(migration, server, "failed")
+            return True
+        if migration.fault == "guest-dies":
+            guest = source.guests.get(server.id)
+            if guest is not None:
+                guest.active, guest.state = False, 5  # VIR_DOMAIN_SHUTOFF
+                notify_domain(source, server.id, 5, 2)
+            server.power_state = 4
+            self._fail(migration, server, "failed")
+            return True
+        if migration.fault == "source-compute-dies" and not migration.switching:
+            source.up = False
+        return False
+
+    def restart_compute(self, host: Host) -> None:
+        """nova-compute of a host comes back: it calls errors the migrations that it left, and finds no guest of them.
+
+        What libvirt has finished meanwhile it does not learn: the server stays on the source for Nova.
+        """
+        host.up = True
+        for migration in self.state.migrations.values():
+            if migration.source != host.name or migration.ended_status or migration.fault != "source-compute-dies":
+                continue
+            server = self.state.servers[migration.server_id]
+            self._mark(migration, "error")
+            server.progress = 0
+            server.power_state = 1 if server.id in host.guests else 0
+            self.compute.set(server, "ACTIVE", "active", None)
+
+    def restart_destination(self, host: Host) -> None:
+        """nova-compute of a host is restarted: what it had reserved for servers that are not there is free again."""
+        for gpu in host.gpus:
+            for device, owner in list(gpu.claimed.items()):
+                if owner not in host.guests:
+                    del gpu.claimed[device]
+
+    def _event(self, migration: Migration, name: str, host: str | None = None) -> None:
+        if migration.action is not None:
+            self.compute.event(migration.action, name, host=host)
+
+    def _iterate(self, migration: Migration, server: Server) -> None:
+        """Tell the source's listeners when the next pass over the memory has begun."""
+        if migration.fault == "no-job":
+            return
+        now_at = iteration(migration, self.state.now)
+        if now_at > migration.iteration:
+            migration.iteration = now_at
+            notify_iteration(self.state.hosts[migration.source], server.id, now_at)
+
+    def _suspend(self, migration: Migration, server: Server) -> None:
+        """The guest stands still on the source: from here its downtime counts."""
+        guest = self.state.hosts[migration.source].guests.get(server.id)
+        if migration.suspended is None and guest is not None:
+            guest.state = 3
+            migration.suspended = self.state.now
+            notify_domain(self.state.hosts[migration.source], server.id, 3, 1)
 
     def _switch_over(self, migration: Migration, server: Server) -> None:
+        if migration.status != "running" or self._gone(migration, server):
+            return
         source = self.state.hosts[migration.source]
         target = self.state.hosts[migration.destination or ""]
         source.guests.pop(server.id, None)
@@ -203,32 +293,45 @@ class Migrations:
         guest = target.guests.get(server.id)
         if guest is not None:
             guest.state = 1
-        migration.downtime_ms = int(self.state.random.uniform(700, 1500))
-        notify_domain(source, server.id, 5, 3)
+        migration.downtime_ms = round((self.state.now - (migration.suspended or self.state.now)) * 1000)
         notify_domain(target, server.id, 4, 1)
+        notify_domain(source, server.id, 5, 3)
+        if not source.up:  # nobody tells Nova
+            return
         server.host = target.name
         server.progress = 0
+        self._event(migration, "compute_post_live_migration_at_destination", target.name)
         self.compute.set(server, "ACTIVE", "active", None)
 
         def complete() -> None:
+            if migration.fault == "post-fails":
+                self._mark(migration, "error")
+                return
             self.state.placement.allocate(migration.uuid, {}, server.project_id, server.user_id)
             self._mark(migration, "completed")
 
         self.state.after(2.0, complete)
 
-    def _fail(self, migration: Migration, server: Server, status: str, event: str) -> None:
-        """Roll back: the guest stays on the source, and Nova 33 and later put the server into ERROR all the same."""
+    def _fail(self, migration: Migration, server: Server, status: str, *, raised: bool | None = None) -> None:
+        """Roll back: the guest stays on the source, and Nova 32.2 and later put the server into ERROR all the same."""
         target = self.state.hosts[migration.destination or ""]
-        target.guests.pop(server.id, None)
+        if target.guests.pop(server.id, None) is not None:
+            notify_domain(target, server.id, 5, 5)
+        guest = self.state.hosts[migration.source].guests.get(server.id)
+        if migration.suspended is not None and guest is not None:
+            migration.suspended = None
+            guest.state = 1
+            notify_domain(self.state.hosts[migration.source], server.id, 4, 1)
         self.compute.release_devices(target, list(migration.devices.values()))
         placement = self.state.placement
         placement.allocate(server.id, {}, server.project_id, server.user_id)
         placement.move(migration.uuid, server.id)
-        if server.actions:
-            self.compute.event(server.actions[-1], event, host=target.name)
+        self._event(migration, "compute_rollback_live_migration_at_destination", target.name)
         self._mark(migration, status)
         server.progress = 0
         self.compute.set(server, "ACTIVE", "active", None)
+        if not (self.raises if raised is None else raised):
+            return
 
         def then() -> None:
             self._mark(migration, "error")
@@ -243,20 +346,26 @@ class Migrations:
         Raises CannotMigrate.
         """
         if migration.status == "queued":
+            action = self.compute.act(server, "live_migration_cancel")
+            self.compute.event(action, "compute_live_migration_abort", host=migration.source)
             placement = self.state.placement
             placement.allocate(server.id, {}, server.project_id, server.user_id)
             placement.move(migration.uuid, server.id)
             self._mark(migration, "cancelled")
             self.compute.set(server, "ACTIVE", "active", None)
+        elif migration.status == "preparing":
+            migration.cancelled = True
+            self.compute.event(self.compute.act(server, "live_migration_cancel"), "compute_live_migration_abort")
         elif migration.status == "running":
-            event = "compute_rollback_live_migration_at_destination"
 
             def cancel() -> None:
                 if migration.status == "running" and migration.downtime_ms is None:
-                    self._fail(migration, server, "cancelled", event)
+                    self._fail(migration, server, "cancelled")
 
-            self.compute.act(server, "live_migration_cancel")
-            self.state.after(2.6, cancel)
+            action = self.compute.act(server, "live_migration_cancel")
+            if self.state.hosts[migration.source].up:  # else the message waits, and comes too late
+                self.compute.event(action, "compute_live_migration_abort", host=migration.source)
+                self.state.after(2.6, cancel)
         else:
             raise CannotMigrate(
                 400,
@@ -272,9 +381,16 @@ class Migrations:
                 f"Migration {migration.id} state of instance {server.id} is {migration.status}. "
                 "Cannot force_complete while the migration is in this state.",
             )
-        self.compute.act(server, "live_migration_force_complete")
-        guest = self.state.hosts[migration.source].guests.get(server.id)
-        if guest is not None:
-            guest.state = 3
+        action = self.compute.act(server, "live_migration_force_complete")
+        self.compute.event(action, "compute_live_migration_force_complete", host=migration.source)
+        if migration.fault == "never-converges":
+            migration.fault = None  # a guest that stands still writes nothing
+        self._suspend(migration, server)
         migration.duration_s = min(migration.duration_s, self.state.now - migration.started + 2.0)
         self.state.after(2.0, lambda: self._sample(migration, server))
+
+
+def notify_iteration(host: Host, server_id: str, number: int) -> None:
+    """Tell a host's libvirt connections that a migration began its next pass over the memory."""
+    for listener in host.listeners:
+        listener.iteration_event(server_id, number)  # type: ignore[attr-defined]

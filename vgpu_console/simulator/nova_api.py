@@ -16,7 +16,7 @@ from vgpu_console.simulator.nova_migrations import (
 from vgpu_console.simulator.nova_quota import add_quota_routes
 from vgpu_console.simulator.nova_servers import ServerCalls, list_servers, show_server
 from vgpu_console.simulator.policies import require_compute_admin
-from vgpu_console.simulator.state import Flavor, State, iso_micro
+from vgpu_console.simulator.state import Aggregate, Flavor, State, iso_micro
 
 REPORT_INTERVAL_S = 10.0
 
@@ -59,6 +59,7 @@ def build_router(nova: Nova) -> Router:
     router.add("GET", "/v2.1/os-hypervisors", lambda r: list_hypervisors(r, detail=False))
     router.add("GET", "/v2.1/os-hypervisors/detail", lambda r: list_hypervisors(r, detail=True))
     router.add("GET", "/v2.1/os-hypervisors/{hypervisor_id}", show_hypervisor)
+    router.add("GET", "/v2.1/os-aggregates", list_aggregates)
     router.add("GET", "/v2.1/flavors", lambda r: list_flavors(r, detail=False))
     router.add("GET", "/v2.1/flavors/detail", lambda r: list_flavors(r, detail=True))
     router.add("GET", "/v2.1/flavors/{flavor_id}", show_flavor)
@@ -108,6 +109,8 @@ def update_service(request: Request, service_id: str) -> Response:
     if "status" in asked:
         if asked["status"] not in ("enabled", "disabled"):
             raise ApiError(400, f"Invalid input for field/attribute status. Value: {asked['status']}.")
+        if len(asked.get("disabled_reason") or "") > 255:
+            raise ApiError(400, "Invalid input for field/attribute disabled_reason. It is too long.")
         host.status = asked["status"]
         host.disabled_reason = asked.get("disabled_reason") if host.status == "disabled" else None
     if "forced_down" in asked:
@@ -190,6 +193,30 @@ def show_hypervisor(request: Request, hypervisor_id: str) -> Response:
             body = _hypervisor_json(request, host, detail=True, servers=request.flag("with_servers"))
             return Response({"hypervisor": body})
     raise ApiError(404, f"Compute host {hypervisor_id} could not be found.")
+
+
+def list_aggregates(request: Request) -> Response:
+    """GET /os-aggregates; a zone is among an aggregate's metadata too."""
+    require_compute_admin(request, "os_compute_api:os-aggregates:index")
+    return Response({"aggregates": [_aggregate_json(request, one) for one in request.state.aggregates]})
+
+
+def _aggregate_json(request: Request, one: Aggregate) -> dict[str, Any]:
+    zone = {"availability_zone": one.zone} if one.zone else {}
+    body: dict[str, Any] = {
+        "id": one.id,
+        "name": one.name,
+        "hosts": list(one.hosts),
+        "metadata": zone | one.metadata,
+        "availability_zone": one.zone,
+        "created_at": iso_micro(request.state.now),
+        "updated_at": None,
+        "deleted_at": None,
+        "deleted": False,
+    }
+    if request.version >= (2, 41):
+        body["uuid"] = one.uuid
+    return body
 
 
 # -- flavors -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 from vgpu_console.simulator.compute import Compute
 from vgpu_console.simulator.http_base import ApiError, Request
 from vgpu_console.simulator.migrating import Migrations
+from vgpu_console.simulator.resizing import Resizes
 
 MAX_PAGE = 1000
 """[api] max_limit: the most rows of one page."""
@@ -21,6 +22,7 @@ class Nova(msgspec.Struct, eq=False):
 
     compute: Compute
     migrations: Migrations
+    resizes: Resizes
 
 
 def moment(request: Request, name: str) -> float | None:

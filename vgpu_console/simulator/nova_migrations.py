@@ -1,4 +1,4 @@
-"""Nova's live migrations in the embedded cloud: history, those in progress, abort and force-complete."""
+"""Nova's migrations in the embedded cloud: the history of all kinds, live ones in progress, abort, force-complete."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _migration_json(request: Request, migration: Migration) -> dict[str, Any]:
         "updated_at": iso_micro(migration.updated),
     }
     if request.version >= (2, 23):
-        body["migration_type"] = "live-migration"
-        if migration.status in _IN_PROGRESS:
+        body["migration_type"] = migration.kind
+        if migration.kind == "live-migration" and migration.status in _IN_PROGRESS:
             href = f"{request.base}/compute/v2.1/servers/{migration.server_id}/migrations/{migration.id}"
             body["links"] = [{"rel": "self", "href": href}]
     if request.version >= (2, 59):
@@ -63,7 +63,7 @@ def list_migrations(request: Request) -> Response:
         if (
             all(value in (None, getattr(migration, name)) for name, value in filters.items())
             and host in (None, migration.source, migration.destination)
-            and kind in (None, "live-migration")
+            and kind in (None, migration.kind)
             and project_id in (None, migration.project_id)
             and (changed is None or int(migration.updated) >= changed)
             and (changed_before is None or int(migration.updated) <= changed_before)
@@ -120,7 +120,7 @@ def server_migrations(request: Request, server_id: str) -> Response:
     rows = [
         _server_migration_json(request, migration)
         for migration in request.state.migrations.values()
-        if migration.server_id == server_id and migration.status in _IN_PROGRESS
+        if migration.server_id == server_id and migration.kind == "live-migration" and migration.status in _IN_PROGRESS
     ]
     return Response({"migrations": rows})
 

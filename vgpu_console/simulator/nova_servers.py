@@ -64,7 +64,7 @@ def server_json(request: Request, server: Server) -> dict[str, Any]:
             {"rel": "bookmark", "href": href.replace("/v2.1", "")},
         ],
         "OS-DCF:diskConfig": "MANUAL",
-        "OS-EXT-AZ:availability_zone": "nova" if server.host else "",
+        "OS-EXT-AZ:availability_zone": _zone(request, server),
         "config_drive": "",
         "key_name": None,
         "OS-SRV-USG:launched_at": iso_micro(server.launched) if server.launched else None,
@@ -78,7 +78,11 @@ def server_json(request: Request, server: Server) -> dict[str, Any]:
     if server.status in _PROGRESS_STATUSES:
         body["progress"] = server.progress
     if server.fault is not None and server.status in ("ERROR", "DELETED"):
-        body["fault"] = {"code": server.fault_code, "created": iso(server.updated), "message": server.fault}
+        body["fault"] = {
+            "code": server.fault_code,
+            "created": iso(server.fault_at or server.updated),
+            "message": server.fault,
+        }
     if version >= (2, 9):
         body["locked"] = server.locked
     if version >= (2, 19):
@@ -91,6 +95,8 @@ def server_json(request: Request, server: Server) -> dict[str, Any]:
         body["server_groups"] = []
     if version >= (2, 73):
         body["locked_reason"] = None
+    if version >= (2, 96):
+        body["pinned_availability_zone"] = server.pinned_zone
     if is_admin(request):
         host = request.state.hosts.get(server.host or "")
         body["OS-EXT-SRV-ATTR:host"] = server.host
@@ -107,6 +113,11 @@ def server_json(request: Request, server: Server) -> dict[str, Any]:
             )
             body["host_status"] = status
     return body
+
+
+def _zone(request: Request, server: Server) -> str:
+    host = request.state.hosts.get(server.host or "")
+    return host.zone if host is not None else ""
 
 
 def _host_id(server: Server) -> str:
@@ -243,14 +254,29 @@ class ServerCalls:
         return Response(status=204)
 
     def action(self, request: Request, server_id: str) -> Response:
-        """POST /servers/{id}/action: os-migrateLive and os-resetState."""
+        """POST /servers/{id}/action: os-migrateLive, resize, migrate, confirmResize, revertResize and os-resetState."""
         body = request.json()
         server = find_server(request, server_id)
         if "os-migrateLive" in body:
             return self._migrate_live(request, server, body["os-migrateLive"] or {})
+        for call, begin in (
+            ("resize", self._resize),
+            ("migrate", self._migrate_cold),
+            ("confirmResize", self._confirm),
+            ("revertResize", self._revert),
+        ):
+            if call in body:
+                try:
+                    begin(request, server, body[call] or {})
+                except CannotMigrate as refused:
+                    raise ApiError(refused.status, str(refused)) from refused
+                return Response(status=204 if call == "confirmResize" else 202)
         if "os-resetState" in body:
             require_compute_admin(request, "os_compute_api:os-admin-actions:reset_state")
-            active = (body["os-resetState"] or {}).get("state") == "active"
+            state = (body["os-resetState"] or {}).get("state")
+            if state not in ("active", "error"):
+                raise ApiError(400, f"Invalid input for field/attribute state. Value: {state}.")
+            active = state == "active"
             self.nova.compute.set(server, "ACTIVE" if active else "ERROR", "active" if active else "error", None)
             return Response(status=202)
         raise ApiError(400, f"There is no such action: {next(iter(body), '')}")
@@ -268,6 +294,26 @@ class ServerCalls:
         except CannotMigrate as refused:
             raise ApiError(refused.status, str(refused)) from refused
         return Response(status=202)
+
+    def _resize(self, request: Request, server: Server, asked: dict[str, Any]) -> None:
+        flavor = request.state.flavors.get(str(asked.get("flavorRef") or ""))
+        if flavor is None:
+            raise ApiError(400, "Unable to locate requested flavor.")
+        if flavor is server.flavor:
+            raise ApiError(400, "When resizing, instances must change flavor!")
+        who = request.who()
+        self.nova.resizes.start(server, flavor, who.user.id, who.project_id)
+
+    def _migrate_cold(self, request: Request, server: Server, _asked: dict[str, Any]) -> None:
+        require_compute_manager(request, "os_compute_api:os-migrate-server:migrate")
+        who = request.who()
+        self.nova.resizes.start(server, None, who.user.id, who.project_id)
+
+    def _confirm(self, _request: Request, server: Server, _asked: dict[str, Any]) -> None:
+        self.nova.resizes.confirm(server)
+
+    def _revert(self, _request: Request, server: Server, _asked: dict[str, Any]) -> None:
+        self.nova.resizes.revert(server)
 
     def actions(self, request: Request, server_id: str) -> Response:
         """GET /servers/{id}/os-instance-actions, newest first."""

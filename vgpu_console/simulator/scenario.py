@@ -113,6 +113,7 @@ def _host(row: Mapping[str, Any], builder: Builder) -> None:
     host = builder.host(row["name"])
     host.driver = row.get("driver", host.driver)
     host.kernel = row.get("kernel", host.kernel)
+    host.cpu_model = row.get("cpu", host.cpu_model)
     if "os" in row:
         os_id, version, name = row["os"]
         host.os = (os_id, version, name)
@@ -130,6 +131,7 @@ def _host(row: Mapping[str, Any], builder: Builder) -> None:
             mechanism=wanted.get("mechanism", "mdev"),
             vfs=wanted.get("vfs"),
         )
+        gpu.ecc = wanted.get("ecc", gpu.ecc)
         for function in gpu.vf_addresses()[: wanted.get("typed_vfs", 0)]:
             gpu.current_types[function] = gpu.enabled[0]
         for name, value in row.get("max_instances", {}).items():

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -121,6 +122,17 @@ class Flavor(msgspec.Struct, eq=False):
     extra_specs: dict[str, str] = {}
 
 
+class Aggregate(msgspec.Struct, eq=False):
+    """A host aggregate. One with a zone puts its hosts into that availability zone."""
+
+    id: int
+    uuid: str
+    name: str
+    hosts: list[str] = []
+    metadata: dict[str, str] = {}
+    zone: str | None = None
+
+
 class ActionEvent(msgspec.Struct, eq=False):
     """An event of an instance action."""
 
@@ -166,7 +178,9 @@ class Server(msgspec.Struct, eq=False):
     deleted: float | None = None
     fault: str | None = None
     fault_code: int = 500
+    fault_at: float | None = None  # None: when the server last changed
     locked: bool = False
+    pinned_zone: str | None = None  # the zone that was asked for when it was created
     description: str | None = None
     metadata: dict[str, str] = {}
     actions: list[Action] = []
@@ -177,8 +191,23 @@ class Server(msgspec.Struct, eq=False):
         return f"instance-{self.number:08x}"
 
 
+MigrationFault = Literal[
+    "destination-dies",  # its QEMU ends while memory is sent
+    "qemu-refuses",  # to begin
+    "stuck",  # libvirt's job stands still
+    "never-converges",  # the guest writes faster than can be sent
+    "no-job",  # Nova says that it runs, and libvirt knows of nothing
+    "source-compute-dies",  # libvirt goes on alone
+    "guest-dies",
+    "post-fails",  # moved, but Nova fails while it tidies up
+]
+
+
 class Migration(msgspec.Struct, eq=False):
-    """A live migration. ``started`` is when its memory began to move; the byte counts follow from the clock."""
+    """A migration. Of a live one ``started`` is when its memory began to move; the byte counts follow from the clock.
+
+    ``kind`` is Nova's migration_type; ``old_flavor`` is what a resize goes back to when it is reverted.
+    """
 
     id: int
     uuid: str
@@ -194,16 +223,26 @@ class Migration(msgspec.Struct, eq=False):
     started: float | None = None
     ended: float | None = None
     downtime_ms: int | None = None
+    suspended: float | None = None  # since when its guest stands still on the source
+    switching: bool = False  # the memory is copied, the device's state and the last of it follow
+    iteration: int = 0  # of the memory's passes the last one that libvirt has told of
+    figures_read_away: bool = False  # somebody read the completed job's statistics without keeping them
+    fault: MigrationFault | None = None  # how it goes wrong
+    cancelled: bool = False  # aborted while the destination prepares: it ends as soon as that is done
+    action: Action | None = None  # the instance action whose events tell of it
+    job_total: int = 0  # the memory as libvirt's job counts it, from its first moment; Nova writes its counts later
     memory_total: int = 0
     memory_processed: int = 0
     memory_remaining: int = 0
     devices: dict[str, str] = {}  # source mdev uuid -> destination mdev uuid
     rollback: dict[str, dict[str, int]] = {}
+    kind: str = "live-migration"
+    old_flavor: Flavor | None = None
 
     @property
     def ended_status(self) -> bool:
         """Whether the migration is over."""
-        return self.status in ("completed", "failed", "cancelled", "error")
+        return self.status in ("completed", "failed", "cancelled", "error", "confirmed", "reverted")
 
 
 class Token(msgspec.Struct, eq=False):
@@ -246,6 +285,7 @@ class State:
         self.token_life_s = 3600.0
         self.placement = Placement()
         self.flavors: dict[str, Flavor] = {}
+        self.aggregates: list[Aggregate] = []
         self.servers: dict[str, Server] = {}  # in order of creation
         self.migrations: dict[int, Migration] = {}  # in order of creation
         self.compute_max = (2, 104)

@@ -80,19 +80,32 @@ class CloudConnection:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def get(
-        self, service: str, path: str, *, params: dict[str, Any] | None = None, microversion: str | None = None
+        self,
+        service: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        microversion: str | None = None,
+        discover: bool = True,
     ) -> dict[str, Any]:
         """The JSON object at ``path`` of "compute", "placement", "identity" or "limits" (Keystone, limits' scope).
 
-        ``microversion`` is the newest one that is of use; the cloud's own maximum bounds it. Raises SourceError only.
+        ``microversion`` is the newest one that is of use; the cloud's own maximum bounds it, unless ``discover`` is
+        False: then it must be one that every cloud speaks, and is not asked about. Raises SourceError only.
         """
-        return self.answer(service, path, params=params, microversion=microversion).object()
+        return self.answer(service, path, params=params, microversion=microversion, discover=discover).object()
 
     def answer(
-        self, service: str, path: str, *, params: dict[str, Any] | None = None, microversion: str | None = None
+        self,
+        service: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        microversion: str | None = None,
+        discover: bool = True,
     ) -> Answer:
         """As :meth:`get`, not decoded: for large answers and for the Date header."""
-        return self.request("GET", service, path, params=params, microversion=microversion)
+        return self.request("GET", service, path, params=params, microversion=microversion, discover=discover)
 
     def request(
         self,
@@ -103,6 +116,7 @@ class CloudConnection:
         params: dict[str, Any] | None = None,
         json: Any = None,
         microversion: str | None = None,
+        discover: bool = True,
     ) -> Answer:
         """One request. Raises Refused at the wall, HttpStatusError for any status but 2xx, SourceError otherwise."""
         scope = self._scope(service)
@@ -114,11 +128,11 @@ class CloudConnection:
             kwargs["params"] = params
         if json is not None:
             kwargs["json"] = json
-        endpoint = scope.endpoint(api)
+        url = scope.endpoint(api).url if discover else scope.address(api)
         if microversion is not None:
-            kwargs["microversion"] = at_most(api, microversion, endpoint)
+            kwargs["microversion"] = at_most(api, microversion, scope.endpoint(api)) if discover else microversion
             kwargs["microversion_service_type"] = api
-        response = scope.send(api, method, endpoint.url + path, **kwargs)
+        response = scope.send(api, method, url + path, **kwargs)
         if not 200 <= response.status_code < 300:
             raise scope.status_error(api, response)
         return Answer(
@@ -135,6 +149,16 @@ class CloudConnection:
     def max_microversion(self, service: str) -> str:
         """The newest microversion of the cloud's service; empty when its version document does not say."""
         return self._scope(service).endpoint(service).max_microversion or ""
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """The service catalogue that came with the project's token, as Keystone wrote it; empty where there is none.
+
+        It names the services and endpoints that this credential may see, disabled ones left out. Raises SourceError.
+        """
+        access = self._scope("identity").access()
+        if access is None or not access.has_service_catalog():
+            return []
+        return [entry for entry in access.service_catalog.catalog or [] if isinstance(entry, dict)]
 
     # -- scopes ------------------------------------------------------------------------------------------------------
 

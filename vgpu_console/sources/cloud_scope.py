@@ -63,6 +63,7 @@ class Scope:
         )
         self._lock = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}
+        self._addresses: dict[str, str] = {}  # what was last tried, also where no version document was read
 
     def guarded(self, service: str, call: Callable[[], Any]) -> Any:
         """Run a call into keystoneauth; whatever it raises becomes a SourceError."""
@@ -112,11 +113,28 @@ class Scope:
             known = self._endpoints.get(service)
         if known is not None:
             return known
-        url = self._catalogue_url(service)
-        found = Endpoint(_keystone_v3(url), None) if service == "identity" else self._discover(service, url)
+        url = self.address(service)
+        found = Endpoint(url, None) if service == "identity" else Endpoint(url, self._newest_at(service, url))
         with self._lock:
             self._endpoints[service] = found
         return found
+
+    def address(self, service: str) -> str:
+        """Where a service is, by the catalogue alone: nothing is asked of the service itself."""
+        with self._lock:
+            known = self._endpoints.get(service)
+        if known is not None:
+            return known.url
+        url = self._catalogue_url(service)
+        if service == "identity":
+            url = _keystone_v3(url)
+        elif service == "compute":
+            url = _nova_v21(url)
+        else:
+            url = url.rstrip("/")
+        with self._lock:
+            self._addresses[service] = url
+        return url
 
     def _catalogue_url(self, service: str) -> str:
         credential = self.credential
@@ -144,29 +162,22 @@ class Scope:
             raise SourceError("unavailable", f"no address is known for {NAMES.get(service, service)}")
         return str(url)
 
-    def _discover(self, service: str, catalogue_url: str) -> Endpoint:
+    def _newest_at(self, service: str, url: str) -> str | None:
         """The version document decides what may be spoken; the address stays the catalogue's.
 
         Links in that document often name an inner host when a proxy stands before the service, so they are not used.
         """
-        url = catalogue_url.rstrip("/")
         document = url
         if service == "compute":
             parts = urlsplit(url)
-            base, found, _rest = parts.path.partition("/v2")
-            if not found:
-                url = url + "/v2.1"
-            elif "/v2.1" not in parts.path:  # the long gone v2 API, with a project in its path
-                url = urlunsplit(parts._replace(path=base + "/v2.1"))
-            document = urlunsplit(parts._replace(path=base + "/v2.1"))
+            document = urlunsplit(parts._replace(path=parts.path.partition("/v2")[0] + "/v2.1"))
         response = self.send(service, "GET", document + "/", authenticated=None)
         if response.status_code in (401, 403) or response.status_code >= 500:
             raise self.status_error(service, response)
         try:
-            newest = _newest(decode_object(response.content))
+            return _newest(decode_object(response.content))
         except ValueError:
-            newest = None
-        return Endpoint(url, newest)
+            return None
 
     def send(self, service: str, method: str, url: str, **kwargs: Any) -> requests.Response:
         """One exchange; any status comes back. Raises SourceError."""
@@ -187,7 +198,8 @@ class Scope:
         """The error for an answer that is no success."""
         scope = self.kind() if response.status_code == 403 else ""
         url = urlsplit(str(response.request.url))
-        path = url.path.removeprefix(urlsplit(self._endpoints[service].url).path) if service in self._endpoints else ""
+        known = self._addresses.get(service)
+        path = url.path.removeprefix(urlsplit(known).path) if known is not None else ""
         where = Where(
             service, cloud_errors.netloc_of(url.geturl()), response.request.method or "", plain(path or url.path, 120)
         )
@@ -236,6 +248,16 @@ def _keystone_v3(url: str) -> str:
     if url.endswith("/v3"):
         return url
     return url.removesuffix("/v2.0") + "/v3"
+
+
+def _nova_v21(url: str) -> str:
+    """Nova's address with its version, also where the catalogue has none or that of the long gone v2 API."""
+    url = url.rstrip("/")
+    parts = urlsplit(url)
+    base, found, _rest = parts.path.partition("/v2")
+    if not found:
+        return url + "/v2.1"
+    return url if "/v2.1" in parts.path else urlunsplit(parts._replace(path=base + "/v2.1"))
 
 
 def _newest(document: dict[str, Any]) -> str | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 from vgpu_console.model.keystone import (
     Domain,
     Endpoint,
@@ -45,13 +47,18 @@ MAX_PAGES = 1000
 
 
 class KeystoneSource:
-    """Reads Keystone through one connection. ``requests`` and ``notes`` describe the last fetch."""
+    """Reads Keystone through one connection. ``requests`` and ``notes`` describe the last fetch.
+
+    ``limits_only`` leaves out what says nothing of a project's limits (domains, the model, roles on the system), and
+    takes services and endpoints from the catalogue that came with the token.
+    """
 
     kind: SourceKind = "keystone"
     host = ""
 
-    def __init__(self, connection: CloudConnection) -> None:
+    def __init__(self, connection: CloudConnection, *, limits_only: bool = False) -> None:
         self._connection = connection
+        self._limits_only = limits_only
         self.requests = 0
         self.notes: tuple[str, ...] = ()
         self._refreshes = 0
@@ -106,31 +113,47 @@ class KeystoneSource:
             return known if known == new else new
 
         limits = part("/limits", "limits", _project_limit, old.project_limits, True)
+        whole = not self._limits_only
+        asked = {"scope.system": "all", "include_names": "true"}
+        path, key = "/role_assignments", "role_assignments"
         facts = KeystoneFacts(
-            domains=part("/domains", "domains", _domain, old.domains, turn == "domains"),
+            domains=part("/domains", "domains", _domain, old.domains, turn == "domains") if whole else None,
             projects=self._projects(old.projects, turn == "projects", part, notes),
-            services=part("/services", "services", _service, old.services, turn == "services"),
-            endpoints=part("/endpoints", "endpoints", _endpoint, old.endpoints, turn == "endpoints"),
+            services=part("/services", "services", _service, old.services, turn == "services") if whole else None,
+            endpoints=part("/endpoints", "endpoints", _endpoint, old.endpoints, turn == "endpoints") if whole else None,
             registered_limits=part(
                 "/registered_limits", "registered_limits", _registered_limit, old.registered_limits, True
             ),
             project_limits=limits,
             limits_complete=_complete(limits, view, notes),
-            enforcement_model=self._model(old.enforcement_model, turn == "model", notes, errors),
+            enforcement_model=self._model(old.enforcement_model, turn == "model", notes, errors) if whole else None,
             limits_scope=view.scope,
-            system_roles=part(
-                "/role_assignments",
-                "role_assignments",
-                _system_role,
-                old.system_roles,
-                turn == "roles",
-                {"scope.system": "all", "include_names": "true"},
-            ),
+            system_roles=part(path, key, _system_role, old.system_roles, turn == "roles", asked) if whole else None,
         )
         nothing = (facts.domains, facts.projects, facts.services, facts.registered_limits, facts.project_limits)
         if errors and all(one is None for one in nothing):
             raise errors[0]
-        return facts
+        if whole:
+            return facts
+        services, endpoints = self._catalogue(notes) or (
+            part("/services", "services", _service, None, True),
+            part("/endpoints", "endpoints", _endpoint, None, True),
+        )
+        return msgspec.structs.replace(facts, services=services, endpoints=endpoints)
+
+    def _catalogue(self, notes: list[str]) -> tuple[tuple[Service, ...], tuple[Endpoint, ...]] | None:
+        """Services and endpoints of the token's catalogue; None where it has no compute service to find limits by."""
+        entries = self._connection.catalogue()
+        services = tuple(records(entries, _service, "services", notes))
+        if not any(service.type == "compute" for service in services):
+            return None
+        listed = [
+            {**endpoint, "service_id": entry.get("id")}
+            for entry in entries
+            for endpoint in entry.get("endpoints") or []
+            if isinstance(endpoint, dict)
+        ]
+        return services, tuple(records(listed, _endpoint, "endpoints", notes))
 
     def _get(self, path: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """A Keystone answer with the wider scope, or, where that is refused, with the other. Remembers which it was."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from vgpu_console.model.check import Check
-from vgpu_console.model.facts import Facts
 from vgpu_console.model.placement import Candidates
-from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.rules.catalogue import load_catalogue
-from vgpu_console.rules.migration.destinations import free_on, gpus_for
+from vgpu_console.rules.migration.destinations import room_for
 from vgpu_console.rules.migration.downtime import (
     SWITCH_OVER_MS,
     Downtime,
@@ -20,10 +18,9 @@ from vgpu_console.rules.migration.downtime import (
     predict,
     tracks_dirty_pages,
 )
-from vgpu_console.rules.migration.precheck import Verdict, check_migration, verdict
+from vgpu_console.rules.migration.ground import Ground
+from vgpu_console.rules.migration.precheck import ORDER, Verdict, check_migration, verdict
 from vgpu_console.rules.migration.scene import Scene, UnknownServer, scene_of
-
-_BEST = {"pass": 0, "warn": 1, "unknown": 2, "fail": 3}
 
 
 class DowntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +43,9 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look_at(
-    snapshot: Snapshot,
-    facts: Facts,
+    ground: Ground,
     server_id: str,
     destination: str,
-    now: float,
     *,
     candidates: Candidates | None = None,
     settings: DowntimeSettings | None = None,
@@ -58,15 +53,7 @@ def look_at(
 ) -> Destination:
     """The pre-checks of one move with its predicted downtime. Raises UnknownServer and UnknownHost."""
     settings = settings or DowntimeSettings()
-    scene = scene_of(
-        snapshot,
-        facts,
-        server_id,
-        destination,
-        now,
-        candidates=candidates,
-        max_downtime_ms=settings.max_downtime_ms,
-    )
+    scene = scene_of(ground, server_id, destination, candidates=candidates, max_downtime_ms=settings.max_downtime_ms)
     predicted = predicted_for(scene, settings, past)
     scene = msgspec.structs.replace(scene, predicted=predicted)
     checks = check_migration(scene)
@@ -78,23 +65,30 @@ def look_at(
 
 
 def destinations(
-    snapshot: Snapshot,
-    facts: Facts,
+    ground: Ground,
     server_id: str,
-    now: float,
     *,
     candidates: Candidates | None = None,
+    in_tree: Mapping[str, Candidates] | None = None,
     settings: DowntimeSettings | None = None,
     past: Sequence[PastMove] = (),
 ) -> tuple[Destination, ...]:
     """Every host but the server's own, the best first: by verdict, by the fewest doubts, by the shortest pause.
 
+    ``candidates`` is Placement's answer for all hosts; ``in_tree`` answers that were asked for one host each.
     Raises UnknownServer, and UnknownHost when the server's own host is not in the snapshot.
     """
-    here = _host_of(snapshot, facts, server_id)
+    here = host_of(ground, server_id)
     found = [
-        look_at(snapshot, facts, server_id, host.name, now, candidates=candidates, settings=settings, past=past)
-        for host in snapshot.hosts
+        look_at(
+            ground,
+            server_id,
+            host.name,
+            candidates=(in_tree or {}).get(host.name, candidates),
+            settings=settings,
+            past=past,
+        )
+        for host in ground.snapshot.hosts
         if host.name != here
     ]
     return tuple(sorted(found, key=_rank))
@@ -136,27 +130,22 @@ def type_label(scene: Scene) -> str:
     return " + ".join(sorted(d.type_name or d.type_id for d in scene.devices))
 
 
-def _host_of(snapshot: Snapshot, facts: Facts, server_id: str) -> str | None:
-    server = next((s for s in snapshot.servers if s.id == server_id), None)
-    if server is not None:
-        return server.host
-    rows = facts.nova.servers if facts.nova is not None else None
-    for row in rows or ():
-        if row.id == server_id:
-            return row.host
-    raise UnknownServer(server_id)
+def host_of(ground: Ground, server_id: str) -> str | None:
+    """Where Nova says that the server is. Raises UnknownServer."""
+    server = ground.servers.get(server_id) or ground.nova_servers.get(server_id)
+    if server is None:
+        raise UnknownServer(server_id)
+    return server.host
 
 
 def _free(scene: Scene) -> int | None:
-    gpus = gpus_for(scene)
-    if gpus is None or not scene.types:
-        return None
-    counts = [free_on(scene, gpu, type_id) for gpu in gpus for type_id in scene.types]
-    return None if None in counts else sum(n for n in counts if n is not None)
+    rooms = [room_for(scene, type_id) for type_id in scene.types]
+    counts = [room.free if room is not None else None for room in rooms]
+    return None if None in counts or not counts else sum(n for n in counts if n is not None)
 
 
 def _rank(one: Destination) -> tuple[int, int, int, float, str]:
     fails = sum(c.status == "fail" for c in one.checks)
     doubts = sum(c.status != "pass" for c in one.checks)
     high = one.predicted.high_ms
-    return _BEST[one.verdict], fails, doubts, float("inf") if high is None else high, one.host
+    return -ORDER[one.verdict], fails, doubts, float("inf") if high is None else high, one.host

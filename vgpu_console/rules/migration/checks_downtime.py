@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vgpu_console.model.check import Check
+from vgpu_console.model.check import Check, CheckStatus
 from vgpu_console.rules.catalogue import load_catalogue
 from vgpu_console.rules.migration.downtime import ladder, reached_after_s, tracks_dirty_pages
 from vgpu_console.rules.migration.scene import Scene
@@ -24,62 +24,65 @@ def post_copy(scene: Scene) -> Check:
         names = ", ".join(end.name for end in permitted)
         evidence = f"live_migration_permit_post_copy is on at {names}: QEMU refuses to move a vGPU with it"
         return scene.check("post-copy", "fail", evidence, "ssh")
-    unread = [end.name for end in scene.ends if end.conf is None]
+    unread = [end.no_conf for end in scene.ends if end.conf is None]
     if unread:
-        return scene.check("post-copy", "unknown", f"nova.conf of {', '.join(unread)} is not readable", "ssh")
-    return scene.check("post-copy", "pass", "off on both", "ssh")
+        return scene.check("post-copy", "unknown", "; ".join(unread), "ssh")
+    return scene.check("post-copy", "pass", f"off on {scene.source.name} and {scene.destination.name}", "ssh")
 
 
 def downtime_ladder(scene: Scene) -> Check:
     """When nova-compute of the source lets QEMU pause the guest for as long as this move needs."""
     conf = scene.source.conf
+
+    def check(word: CheckStatus, evidence: str) -> Check:
+        return scene.check("downtime-ladder", word, evidence, "ssh", end=scene.source)
+
     if conf is None:
-        evidence = f"nova.conf of {scene.source.name} is not readable"
-        return scene.check("downtime-ladder", "unknown", evidence, "ssh")
+        return check("unknown", scene.source.no_conf)
     downtime = max(100, _number(conf, "downtime"))
     steps, delay = max(3, _number(conf, "downtime_steps")), max(3, _number(conf, "downtime_delay"))
     shown = f"{downtime} ms / {steps} / {delay} on {scene.source.name}"
     gib = _gib(scene)
     if gib is None:
-        return scene.check("downtime-ladder", "unknown", f"{shown}: the guest's memory is not known", "ssh")
+        return check("unknown", f"{shown}: the guest's memory is not known")
     rungs = ladder(downtime, steps, delay, gib)
     needed = scene.predicted.high_ms if scene.predicted is not None else None
     if needed is None:
         same = {"downtime": downtime, "downtime_steps": steps, "downtime_delay": delay} == ADVISED
-        status = "pass" if same else "unknown"
         words = "as Nova's guide asks" if same else "how long a pause is needed is not known"
-        return scene.check("downtime-ladder", status, f"{shown}: {words}", "ssh")  # type: ignore[arg-type]
+        return check("pass" if same else "unknown", f"{shown}: {words}")
     at = reached_after_s(rungs, needed)
     pause = f"{needed / 1000:.3g} s"
     if at is None:
         top = f"{rungs[-1][1] / 1000:.3g} s"
-        evidence = f"{shown}: allows {top} at most, {pause} may be needed: it may never switch over"
-        return scene.check("downtime-ladder", "warn", evidence, "ssh")
+        return check("warn", f"{shown}: allows {top} at most, {pause} may be needed: it may never switch over")
     if at > 0:
-        evidence = f"{shown}: a pause of {pause} is allowed after {_time(at)} only, until then it may not switch over"
-        return scene.check("downtime-ladder", "warn", evidence, "ssh")
-    return scene.check("downtime-ladder", "pass", f"{shown}: {pause} allowed at once", "ssh")
+        return check("warn", f"{shown}: a pause of {pause} is allowed after {_time(at)} only: until then it may go on")
+    return check("pass", f"{shown}: {pause} allowed at once")
 
 
 def completion_timeout(scene: Scene) -> Check:
     """A finite time-out aborts the move, or pauses the guest until its end, in the midst of it."""
-    conf = scene.source.conf
+    conf, end = scene.source.conf, scene.source
     if conf is None:
-        evidence = f"nova.conf of {scene.source.name} is not readable"
-        return scene.check("completion-timeout", "unknown", evidence, "ssh")
+        return scene.check("completion-timeout", "unknown", end.no_conf, "ssh", end=end)
     per_gib = _number(conf, "completion_timeout")
     if per_gib <= 0:
-        return scene.check("completion-timeout", "pass", f"0 on {scene.source.name}: never", "ssh")
+        return scene.check("completion-timeout", "pass", f"0 on {end.name}: never", "ssh", end=end)
     gib = _gib(scene)
     action = conf.get("libvirt.live_migration_timeout_action", "abort")
     what = "aborts the move" if action == "abort" else "pauses the guest until the end of the move"
     after = f"after {_time(int(per_gib * gib))}" if gib is not None else f"after {per_gib} s for each GiB"
-    evidence = f"{per_gib} s a GiB on {scene.source.name}: {after} Nova {what}"
-    return scene.check("completion-timeout", "warn", evidence, "ssh")
+    evidence = f"{per_gib} s a GiB on {end.name}: {after} Nova {what}"
+    return scene.check("completion-timeout", "warn", evidence, "ssh", end=end)
 
 
 def dirty_tracking(scene: Scene) -> Check:
-    """Whether the GPU tells which pages it writes: without it all of the guest's memory counts as dirty."""
+    """Whether the GPU tells which pages it writes: without it all of the guest's memory counts as dirty.
+
+    Both cases are in the prediction. Where the operator has set a limit, the prediction is held against that, and there
+    is nothing left to decide here.
+    """
     catalogue = load_catalogue()
     known = {
         catalogue.architecture(d.type_name, next((g.product_id for g in scene.gpus if g.address == d.gpu), None))
@@ -88,10 +91,14 @@ def dirty_tracking(scene: Scene) -> Check:
     if not known or None in known:
         return scene.check("dirty-tracking", "unknown", "the architecture of the GPU is not known", "catalogue")
     names = ", ".join(sorted(str(one) for one in known))
-    if all(tracks_dirty_pages(one) is False for one in known):
-        evidence = f"{names} cannot: memory and framebuffer count into the downtime"
-        return scene.check("dirty-tracking", "warn", evidence, "catalogue")
-    return scene.check("dirty-tracking", "unknown", f"{names}: no public source says", "catalogue")
+    untracked = all(tracks_dirty_pages(one) is False for one in known)
+    cannot = f"{names} cannot: memory and framebuffer count into the downtime"
+    said = cannot if untracked else f"{names}: no public source says, memory may count into the downtime"
+    limit = scene.max_downtime_ms
+    if limit is not None and scene.predicted is not None and scene.predicted.known:
+        evidence = f"{said}, which is held against the limit of {limit / 1000:.3g} s"
+        return scene.check("dirty-tracking", "pass", evidence, "catalogue")
+    return scene.check("dirty-tracking", "warn" if untracked else "unknown", said, "catalogue")
 
 
 def downtime_limit(scene: Scene) -> Check | None:

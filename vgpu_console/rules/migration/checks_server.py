@@ -1,35 +1,38 @@
-"""Pre-checks that OpenStack's own services answer: the server, the computes, the queue, the project's quota."""
+"""Pre-checks of the server itself: its state, where its guest runs, what its flavor asks for, its project's quota."""
 
 from __future__ import annotations
 
 from vgpu_console.model.check import Check
-from vgpu_console.rules.migration.scene import Scene, version
+from vgpu_console.model.nova import LIVE_MIGRATION_IN_PROGRESS
+from vgpu_console.rules.migration.scene import Scene
 
-VGPU_MIGRATION_API = (2, 96, 0)
-"""Nova 29.0.0 (2024.1), the first that live-migrates mediated devices, speaks 2.96."""
-
-DEFAULT_CONCURRENCY = 1
-"""[compute] max_concurrent_live_migrations, nova: conf/compute.py."""
+_RUNNING, _PAUSED = 1, 3
+_YES = frozenset({"1", "t", "true", "on", "y", "yes"})
 
 
 def server_state(scene: Scene) -> Check:
-    """Nova live-migrates a server that is ACTIVE or PAUSED and has no task (nova: compute/api.py live_migrate)."""
+    """Nova live-migrates a server that is ACTIVE or PAUSED and has no task (nova: compute/api.py live_migrate).
+
+    Its conductor then wants the guest running or paused (nova: conductor/tasks/live_migrate.py).
+    """
     server = scene.nova
     status = server.status if server is not None else scene.server.status
     task = server.task_state if server is not None else scene.server.task_state
-
-    def check(word: str, evidence: str) -> Check:
-        return scene.check("server-state", word, evidence, "nova")  # type: ignore[arg-type]
-
+    power = server.power_state if server is not None else scene.server.power_state
     if status is None:
-        return check("unknown", "the server's status is not known")
+        return scene.check("server-state", "unknown", "the server's status is not known", "nova")
     if status == "ERROR":
-        return check("fail", "the server is in ERROR: Nova refuses to move it until its state is reset")
-    if task is not None:
-        return check("fail", f"the server is busy: {task}")
+        evidence = "the server is in ERROR: Nova refuses to move it until its state is reset"
+        return scene.check("server-state", "fail", evidence, "nova")
+    if task is not None or status in LIVE_MIGRATION_IN_PROGRESS or status == "MIGRATING":
+        return scene.check("server-state", "fail", f"the server is busy: {task or status}", "nova")
     if status not in ("ACTIVE", "PAUSED"):
-        return check("fail", f"the server is {status}: only an ACTIVE or PAUSED one is live-migrated")
-    return check("pass", f"{status}, no task")
+        evidence = f"the server is {status}: only an ACTIVE or PAUSED one is live-migrated"
+        return scene.check("server-state", "fail", evidence, "nova")
+    if power is not None and power not in (_RUNNING, _PAUSED):
+        evidence = f"the server is {status}, but Nova knows its guest as not running (power state {power})"
+        return scene.check("server-state", "fail", evidence, "nova")
+    return scene.check("server-state", "pass", f"{status}, no task", "nova")
 
 
 def locked(scene: Scene) -> Check | None:
@@ -39,81 +42,48 @@ def locked(scene: Scene) -> Check | None:
     return scene.check("server-locked", "warn", "the server is locked: its owner did not want it changed", "nova")
 
 
-def source_service(scene: Scene) -> Check:
-    """nova-compute of the source drives the migration."""
-    host = scene.source.host
-    if host.service_state is None:
-        return scene.check("source-service", "unknown", f"nova-compute of {host.name} is not known", "nova")
-    if host.service_state != "up":
-        return scene.check("source-service", "fail", f"nova-compute of {host.name} is {host.service_state}", "nova")
-    return scene.check("source-service", "pass", f"{host.name} is up", "nova")
+def guest(scene: Scene) -> Check | None:
+    """The guest must run where Nova says: after a source's nova-compute died in a move, it may run on the other host.
 
-
-def destination_service(scene: Scene) -> Check:
-    """The scheduler takes no host whose service is down or disabled."""
-    host = scene.destination.host
-    if host.service_state is None or host.service_status is None:
-        return scene.check("destination-service", "unknown", f"nova-compute of {host.name} is not known", "nova")
-    if host.service_state != "up":
-        return scene.check(
-            "destination-service", "fail", f"nova-compute of {host.name} is {host.service_state}", "nova"
-        )
-    if host.service_status != "enabled":
-        why = f": {host.disabled_reason}" if host.disabled_reason else ""
-        return scene.check("destination-service", "fail", f"{host.name} is {host.service_status}{why}", "nova")
-    return scene.check("destination-service", "pass", f"{host.name} is up and enabled", "nova")
-
-
-def same_host(scene: Scene) -> Check | None:
-    """Nova refuses the host that the server is on."""
-    if scene.source.name != scene.destination.name:
+    Left out where the source's libvirt does not answer, which other checks say.
+    """
+    uuid = scene.server.id
+    elsewhere = [
+        host
+        for host, facts in scene.facts.libvirt.items()
+        if host != scene.source.name and any(d.uuid == uuid and d.active is not False for d in facts.domains)
+    ]
+    if elsewhere:
+        evidence = f"Nova says {scene.source.name}, but libvirt of {', '.join(elsewhere)} has the guest as well"
+        if scene.domain is None:
+            evidence = f"Nova says {scene.source.name}, but the guest runs on {', '.join(elsewhere)}"
+        return scene.check("guest", "fail", evidence, "libvirt")
+    if scene.source.libvirt is None:
         return None
-    return scene.check("same-host", "fail", f"the server is on {scene.source.name} already", "nova")
+    if scene.domain is None:
+        evidence = f"libvirt of {scene.source.name} has no guest of this server that holds a vGPU"
+        return scene.check("guest", "fail", evidence, "libvirt", end=scene.source)
+    if scene.domain.active is False:
+        return scene.check("guest", "fail", f"the guest does not run on {scene.source.name}", "libvirt")
+    return scene.check("guest", "pass", f"runs on {scene.source.name} only", "libvirt", end=scene.source)
 
 
-def zone(scene: Scene) -> Check:
-    """A server that was created for a zone may not leave it. Nova itself stays in the source's cell."""
-    here, there = scene.source.host.zone, scene.destination.host.zone
-    if here is None or there is None:
-        return scene.check("zone", "unknown", "the availability zones of both hosts are not known", "nova")
-    if here != there:
-        evidence = (
-            f"{scene.source.name} is in zone {here}, {scene.destination.name} in {there}: refused if it was asked for"
-        )
-        return scene.check("zone", "warn", evidence, "nova")
-    return scene.check("zone", "pass", f"both hosts are in zone {here}", "nova")
+def flavor(scene: Scene) -> Check | None:
+    """What Nova moves no server with: an accelerator of Cyborg's, memory encryption; QEMU none with a vGPU and vIOMMU.
 
-
-def old_compute(scene: Scene) -> Check:
-    """vGPU live migration came with Nova 29.0.0; a compute's own release is in no API."""
-    spoken = scene.facts.nova.max_microversion if scene.facts.nova is not None else ""
-    parsed = version(spoken)
-    if parsed is None:
-        return scene.check("nova-release", "unknown", "the microversion that Nova speaks is not known", "nova")
-    if parsed < VGPU_MIGRATION_API:
-        evidence = f"Nova speaks {spoken}: before 2.96 (2024.1) it moves no vGPU"
-        return scene.check("nova-release", "fail", evidence, "nova")
-    return scene.check("nova-release", "pass", f"Nova speaks {spoken}, at least 2.96 (2024.1)", "nova")
-
-
-def concurrency(scene: Scene) -> Check:
-    """A source does so many at once as it is told to; the others wait in its queue (nova: compute/manager.py)."""
-    if scene.migrations is None:
-        return scene.check("concurrency", "unknown", "running migrations are not known", "nova")
-    running = sum(m.source == scene.source.name and m.server_id != scene.server.id for m in scene.migrations)
-    conf = scene.source.conf
-    told = None
-    if conf is not None:
-        told = conf.get("compute.max_concurrent_live_migrations", conf.get("DEFAULT.max_concurrent_live_migrations"))
-    most = int(told) if told is not None and told.lstrip("-").isdigit() else DEFAULT_CONCURRENCY
-    if not running:
-        return scene.check("concurrency", "pass", f"no other migration leaves {scene.source.name}", "nova")
-    where = "nova.conf" if told is not None else "Nova's default"
-    if most == 0 or running < most:
-        room = "no bound" if most == 0 else f"{most} at once"
-        return scene.check("concurrency", "pass", f"{running} leave {scene.source.name}, {room} ({where})", "nova")
-    evidence = f"it will wait: {running} leave {scene.source.name} already, {most} at once ({where})"
-    return scene.check("concurrency", "warn", evidence, "nova")
+    Left out where the flavor asks for none of it.
+    """
+    specs = scene.extra_specs or {}
+    refused = []
+    if specs.get("accel:device_profile"):
+        refused.append("an accelerator of Cyborg's")
+    if specs.get("hw:mem_encryption", "").strip().lower() in _YES:
+        refused.append("encrypted memory")
+    if specs.get("hw:viommu_model") and scene.vgpus:
+        refused.append("a virtual IOMMU beside a vGPU")
+    if not refused:
+        return None
+    return scene.check("flavor", "fail", f"it has {' and '.join(refused)}: that cannot be live-migrated", "nova")
 
 
 def double_allocation(scene: Scene) -> Check | None:
@@ -121,31 +91,31 @@ def double_allocation(scene: Scene) -> Check | None:
 
     The move itself is not held against the limit, but what the project asks for meanwhile is.
     """
-    if not scene.vgpus:
-        return None
-    needed = scene.server.requested or {"VGPU": scene.vgpus}
+    needed = {c: n for c, n in scene.server.requested.items() if c == "VGPU" or c.startswith("CUSTOM_")}
+    if not needed and scene.devices and scene.mechanism == "mdev":
+        needed = {"VGPU": scene.vgpus}
+    if not needed:
+        return None  # PCI aliases count for no limit of a vGPU class
     lines: list[str] = []
     over = unknown = False
     for resource_class, amount in sorted(needed.items()):
-        if resource_class not in ("VGPU",) and not resource_class.startswith("CUSTOM_"):
-            continue
         resource = f"class:{resource_class}"
         quota = next(
             (q for q in scene.snapshot.quotas if q.project_id == scene.server.project_id and q.resource == resource),
             None,
         )
-        if quota is None or quota.used is None or quota.limit is None:
-            unlimited = quota is not None and quota.missing_means == "unlimited"
-            unknown = unknown or not unlimited
-            lines.append(f"{resource} is unlimited here" if unlimited else f"{resource} of the project is not known")
-        elif quota.limit == -1:
+        if quota is not None and quota.missing_means == "unlimited":
+            lines.append(f"{resource} is unlimited here")
+        elif quota is None or quota.limit is None or (quota.used is None and quota.limit != -1):
+            unknown = True
+            lines.append(f"{resource} of the project is not known")
+        elif quota.limit == -1 or quota.used is None:
             lines.append(f"{resource} is unlimited")
         else:
             after = quota.used + amount
             over = over or after > quota.limit
             lines.append(f"{resource} {quota.used} of {quota.limit} counts {after} while it runs")
-    evidence = "; ".join(lines) or "the classes of its flavor are not known"
+    evidence = "; ".join(lines)
     if over:
         return scene.check("double-allocation", "warn", f"{evidence}: no new vGPU server until it ends", "keystone")
-    status = "unknown" if unknown or not lines else "pass"
-    return scene.check("double-allocation", status, evidence, "keystone")  # type: ignore[arg-type]
+    return scene.check("double-allocation", "unknown" if unknown else "pass", evidence, "keystone")

@@ -9,14 +9,16 @@ import msgspec
 
 from vgpu_console.model.check import Check, CheckStatus
 from vgpu_console.model.facts import Facts
-from vgpu_console.model.host_facts import DomainFacts, Mechanism
+from vgpu_console.model.host_facts import DomainFacts, LibvirtFacts, Mechanism, SshFacts
 from vgpu_console.model.nova import MigrationFacts, Server
 from vgpu_console.model.placement import Candidates
 from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VgpuServer
 from vgpu_console.model.source import SourceKind, SourceStatus
 from vgpu_console.rules.migration.downtime import Downtime
+from vgpu_console.rules.migration.ground import Ground
 
 _NUMBERS = re.compile(r"\d+")
+_WORDS = {"libvirt": "libvirt", "ssh": "SSH"}
 
 
 class UnknownServer(LookupError):
@@ -24,14 +26,16 @@ class UnknownServer(LookupError):
 
 
 class UnknownHost(LookupError):
-    """No host of that name is in the snapshot."""
+    """No host of that name is in the snapshot; "" for a server that is on none."""
 
 
 class HostScene(msgspec.Struct, frozen=True, kw_only=True):
-    """One end of the move. ``status`` tells how its libvirt and SSH fare."""
+    """One end of the move. ``status`` tells how its libvirt and SSH fare; ``libvirt`` and ``ssh`` what they said."""
 
     host: Host
     status: Mapping[SourceKind, SourceStatus]
+    libvirt: LibvirtFacts | None = None
+    ssh: SshFacts | None = None
 
     @property
     def name(self) -> str:
@@ -51,10 +55,19 @@ class HostScene(msgspec.Struct, frozen=True, kw_only=True):
     def why_unread(self, kind: SourceKind) -> str:
         """Why a source says nothing of this host, for an evidence."""
         status = self.status.get(kind)
-        word = {"libvirt": "libvirt", "ssh": "SSH"}.get(kind, kind)
+        word = _WORDS.get(kind, kind)
         if status is None:
             return f"{word} of {self.name} is not asked"
-        return f"{word} of {self.name}: {status.error}" if status.error else f"{word} of {self.name} does not say"
+        if not status.error:
+            return f"{word} of {self.name} does not say"
+        return f"{word} of {self.name}: {status.error.removeprefix(f'{self.name}: ').removeprefix('libvirt: ')}"
+
+    @property
+    def no_conf(self) -> str:
+        """Why its nova.conf is not known, for an evidence."""
+        if self.ssh is not None:
+            return f"nova.conf of {self.name} is not readable"
+        return f"nova.conf of {self.name}: {self.why_unread('ssh')}"
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,17 +81,43 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[PhysicalGpu, ...]  # those of the source that carry ``devices``
     domain: DomainFacts | None  # the guest in the source's libvirt
     migrations: tuple[MigrationFacts, ...] | None  # live ones in progress, anywhere
-    snapshot: Snapshot
-    facts: Facts
-    now: float
+    ground: Ground
     candidates: Candidates | None = None
     predicted: Downtime | None = None
     max_downtime_ms: float | None = None
 
     @property
+    def snapshot(self) -> Snapshot:
+        """The joined view."""
+        return self.ground.snapshot
+
+    @property
+    def facts(self) -> Facts:
+        """What the sources said."""
+        return self.ground.facts
+
+    @property
+    def now(self) -> float:
+        """The moment that ages are counted to."""
+        return self.ground.now
+
+    @property
     def vgpus(self) -> int:
-        """So many devices must be found on the destination; 0 for a server without vGPU."""
-        return len(self.devices) or self.server.vgpus or 0
+        """So many devices must be found on the destination; 0 for a server without vGPU.
+
+        What a flavor asks for by PCI alias may be a vGPU of the vendor VFIO framework: it is taken for one.
+        """
+        return len(self.devices) or self.server.vgpus or sum(self.aliases.values())
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """PCI aliases that the flavor names, with how many of each (``pci_passthrough:alias``)."""
+        found: dict[str, int] = {}
+        for word in (self.extra_specs or {}).get("pci_passthrough:alias", "").split(","):
+            name, _, count = word.strip().partition(":")
+            if name:
+                found[name] = found.get(name, 0) + (int(count) if count.isdigit() else 1)
+        return found
 
     @property
     def mechanism(self) -> Mechanism:
@@ -92,77 +131,98 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         return {d.type_id: d.type_name for d in self.devices}
 
     @property
+    def needed(self) -> dict[str, int]:
+        """Type id -> how many devices of it."""
+        found: dict[str, int] = {}
+        for device in self.devices:
+            found[device.type_id] = found.get(device.type_id, 0) + 1
+        return found
+
+    @property
     def ends(self) -> tuple[HostScene, HostScene]:
         """Source and destination."""
         return self.source, self.destination
 
-    def cloud_age_s(self, kind: SourceKind) -> float | None:
-        """How old the answer of an OpenStack service is."""
-        status = next((s for s in self.snapshot.sources if s.kind == kind and not s.host), None)
+    @property
+    def extra_specs(self) -> Mapping[str, str] | None:
+        """Of the server's flavor; None: not visible."""
+        return self.nova.extra_specs if self.nova is not None else None
+
+    def cloud_status(self, kind: SourceKind) -> SourceStatus | None:
+        """How an OpenStack service fares."""
+        return self.ground.statuses.get("", {}).get(kind)
+
+    def age_of(self, kind: SourceKind, end: HostScene | None = None) -> float | None:
+        """How old the answer of a host's source, or of an OpenStack service, is."""
+        if kind in ("libvirt", "ssh"):
+            return end.age_s(kind, self.now) if end is not None else self.older(kind, kind)
+        status = self.cloud_status(kind)
         return status.age_s(self.now) if status is not None else None
 
-    def check(self, word: str, status: CheckStatus, evidence: str, source: str) -> Check:
-        """A check with the age of its source: of both hosts the older one, none when one is not known."""
-        if source in ("libvirt", "ssh"):
-            ages = [end.age_s(source, self.now) for end in self.ends]  # type: ignore[arg-type]
-            known = [a for a in ages if a is not None]
-            age = max(known) if len(known) == len(ages) else None
-        elif source in ("nova", "placement", "keystone"):
-            age = self.cloud_age_s(source)  # type: ignore[arg-type]
-        else:
-            age = None
+    def older(self, of_source: SourceKind, of_destination: SourceKind) -> float | None:
+        """The age of the older of two answers, one for each end; None when one was never given."""
+        ages = (self.age_of(of_source, self.source), self.age_of(of_destination, self.destination))
+        known = [a for a in ages if a is not None]
+        return max(known) if len(known) == len(ages) else None
+
+    def check(
+        self, word: str, status: CheckStatus, evidence: str, source: str, *, end: HostScene | None = None
+    ) -> Check:
+        """A check with the age of its source: of both hosts the older one, where ``end`` does not name the only one."""
+        known = source in ("libvirt", "ssh", "nova", "placement", "keystone")
+        age = self.age_of(source, end) if known else None  # type: ignore[arg-type]
         return Check(id=f"migrate.{word}", status=status, evidence=evidence, source=source, age_s=age)
 
 
 def scene_of(
-    snapshot: Snapshot,
-    facts: Facts,
+    ground: Ground,
     server_id: str,
     destination: str,
-    now: float,
     *,
     candidates: Candidates | None = None,
     predicted: Downtime | None = None,
     max_downtime_ms: float | None = None,
 ) -> Scene:
     """The scene of one move. Raises UnknownServer and UnknownHost."""
-    server = next((s for s in snapshot.servers if s.id == server_id), None)
-    rows = facts.nova.servers if facts.nova is not None else None
-    nova = next((s for s in rows or () if s.id == server_id), None)
+    snapshot, facts = ground.snapshot, ground.facts
+    nova = ground.nova_servers.get(server_id)
+    server = ground.servers.get(server_id)
     if server is None:
         if nova is None:
             raise UnknownServer(server_id)
         server = _plain_server(snapshot, nova)
-    source = snapshot.host(server.host or "")
-    target = snapshot.host(destination)
+    source = ground.hosts.get(server.host or "")
+    target = ground.hosts.get(destination)
     if source is None:
         raise UnknownHost(server.host or "")
     if target is None:
         raise UnknownHost(destination)
-    devices = tuple(d for d in snapshot.mdevs if d.server_id == server_id and d.host == source.name)
+    devices = tuple(d for d in ground.devices.get(source.name, ()) if d.server_id == server_id)
     carrying = {d.gpu for d in devices}
     libvirt = facts.libvirt.get(source.name)
-    migrations = facts.nova.migrations if facts.nova is not None else None
     return Scene(
         server=server,
         nova=nova,
-        source=_end(snapshot, source),
-        destination=_end(snapshot, target),
+        source=_end(ground, source),
+        destination=_end(ground, target),
         devices=devices,
         gpus=tuple(g for g in source.gpus or () if g.address in carrying),
         domain=next((d for d in libvirt.domains if d.uuid == server_id), None) if libvirt is not None else None,
-        migrations=None if migrations is None else tuple(m for m in migrations if m.in_progress),
-        snapshot=snapshot,
-        facts=facts,
-        now=now,
+        migrations=ground.migrations,
+        ground=ground,
         candidates=candidates,
         predicted=predicted,
         max_downtime_ms=max_downtime_ms,
     )
 
 
-def _end(snapshot: Snapshot, host: Host) -> HostScene:
-    return HostScene(host=host, status={s.kind: s for s in snapshot.sources if s.host == host.name})
+def _end(ground: Ground, host: Host) -> HostScene:
+    return HostScene(
+        host=host,
+        status=ground.statuses.get(host.name, {}),
+        libvirt=ground.facts.libvirt.get(host.name),
+        ssh=ground.facts.ssh.get(host.name),
+    )
 
 
 def _plain_server(snapshot: Snapshot, nova: Server) -> VgpuServer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cloudlab.gpu_hardware import PLAIN, SRIOV, gpu_address
 from cloudlab.settings import PASSWORD, REGION, Settings, lab_venv
@@ -13,13 +13,15 @@ Option = str | int | bool
 Sections = dict[str, dict[str, Option]]
 
 
-def write_all(settings: Settings) -> None:
-    """Write every file below the lab's home, and make the empty databases."""
+def write_all(settings: Settings, change: Callable[[Sections], None] = lambda nova: None) -> None:
+    """Write every file below the lab's home, and make the empty databases. ``change`` may alter nova.conf before."""
     for folder in ("keystone", "placement", "nova/state", "nova/instances", "nova/lock", "log"):
         settings.path(folder).mkdir(parents=True, exist_ok=True)
-    _write_ini(settings, "keystone/keystone.conf", _keystone(settings))
-    _write_ini(settings, "placement/placement.conf", _placement(settings))
-    _write_ini(settings, "nova/nova.conf", _nova(settings))
+    write_ini(settings, "keystone/keystone.conf", _keystone(settings))
+    write_ini(settings, "placement/placement.conf", _placement(settings))
+    sections = nova(settings)
+    change(sections)
+    write_ini(settings, "nova/nova.conf", sections)
     settings.path("clouds.yaml").write_text(_clouds(settings))
 
 
@@ -42,20 +44,27 @@ def database_url(settings: Settings, name: str) -> str:
     return f"sqlite:///{file}?timeout=60"
 
 
-def _write_ini(settings: Settings, name: str, sections: Sections) -> None:
+def write_ini(settings: Settings, name: str, sections: Sections) -> None:
+    """Write a configuration file below the lab's home."""
+    settings.path(name).write_text(ini(sections))
+
+
+def ini(sections: Sections) -> str:
+    """Sections as the text of a configuration file."""
     lines: list[str] = []
     for section, options in sections.items():
         lines.append(f"[{section}]")
         lines += [f"{key} = {_text(value)}" for key, value in options.items()]
         lines.append("")
-    settings.path(name).write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _text(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _database(settings: Settings, name: str) -> dict[str, Option]:
+def database(settings: Settings, name: str) -> dict[str, Option]:
+    """The options of a database section; the empty database is made."""
     return {
         "connection": database_url(settings, name),
         "sqlite_synchronous": False,
@@ -64,7 +73,8 @@ def _database(settings: Settings, name: str) -> dict[str, Option]:
     }
 
 
-def _credential(settings: Settings, user: str, **scope: str) -> dict[str, Option]:
+def credential(settings: Settings, user: str, **scope: str) -> dict[str, Option]:
+    """How a service signs in; in the services' project, where no other scope is named."""
     scope = scope or {"project_name": "service", "project_domain_id": "default"}
     return {
         "auth_type": "password",
@@ -76,7 +86,7 @@ def _credential(settings: Settings, user: str, **scope: str) -> dict[str, Option
     }
 
 
-def _token_check(settings: Settings, user: str) -> dict[str, Option]:
+def token_check(settings: Settings, user: str) -> dict[str, Option]:
     """The middleware's section. Its cache is short, so that a revoked token is refused within seconds."""
     return {
         "www_authenticate_uri": settings.keystone_url,
@@ -85,7 +95,7 @@ def _token_check(settings: Settings, user: str) -> dict[str, Option]:
         "interface": "internal",
         "region_name": REGION,
         "token_cache_time": 3,
-        **_credential(settings, user),
+        **credential(settings, user),
     }
 
 
@@ -96,7 +106,7 @@ def _keystone(settings: Settings) -> Sections:
             "log_file": str(settings.path("log/keystone.log")),
             "public_endpoint": settings.keystone_url.removesuffix("/v3"),
         },
-        "database": _database(settings, "keystone/keystone.db"),
+        "database": database(settings, "keystone/keystone.db"),
         "token": {"provider": "fernet", "expiration": settings.token_seconds},
         "fernet_tokens": {"key_repository": str(settings.path("keystone/fernet"))},
         "fernet_receipts": {"key_repository": str(settings.path("keystone/fernet"))},
@@ -110,17 +120,18 @@ def _placement(settings: Settings) -> Sections:
     return {
         "DEFAULT": {"use_stderr": False, "log_file": str(settings.path("log/placement.log"))},
         "api": {"auth_strategy": "keystone"},
-        "placement_database": {**_database(settings, "placement/placement.db"), "sync_on_startup": True},
-        "keystone_authtoken": _token_check(settings, "placement"),
+        "placement_database": {**database(settings, "placement/placement.db"), "sync_on_startup": True},
+        "keystone_authtoken": token_check(settings, "placement"),
     }
 
 
-def _nova(settings: Settings) -> Sections:
-    service = {**_credential(settings, "nova"), "region_name": REGION}
+def nova(settings: Settings) -> Sections:
+    """Nova's configuration, of all its services; its databases are made."""
+    service = {**credential(settings, "nova"), "region_name": REGION}
     return {
         "DEFAULT": {
             "host": "controller",
-            "my_ip": "127.0.0.1",
+            "my_ip": settings.address,
             "state_path": str(settings.path("nova/state")),
             "instances_path": str(settings.path("nova/instances")),
             "log_file": str(settings.path("log/nova.log")),
@@ -145,8 +156,8 @@ def _nova(settings: Settings) -> Sections:
             "periodic_fuzzy_delay": 3,
         },
         "api": {"auth_strategy": "keystone", "response_validation": "ignore"},
-        "api_database": _database(settings, "nova/nova_api.db"),
-        "database": _database(settings, "nova/nova_cell1.db"),
+        "api_database": database(settings, "nova/nova_api.db"),
+        "database": database(settings, "nova/nova_cell1.db"),
         "wsgi": {"api_paste_config": str(lab_venv() / "etc/nova/api-paste.ini")},
         "oslo_concurrency": {"lock_path": str(settings.path("nova/lock"))},
         "oslo_messaging_notifications": {"driver": "noop"},
@@ -177,7 +188,7 @@ def _nova(settings: Settings) -> Sections:
             "unified_limits_resource_list": "servers,class:VGPU",
         },
         "oslo_limit": {
-            **_credential(settings, "nova", system_scope="all"),
+            **credential(settings, "nova", system_scope="all"),
             "endpoint_service_type": "compute",
             "endpoint_service_name": "nova",
             "endpoint_region_name": REGION,
@@ -188,7 +199,7 @@ def _nova(settings: Settings) -> Sections:
         "neutron": service,
         "cinder": service,
         "glance": {"api_servers": "http://127.0.0.1:1"},
-        "keystone_authtoken": _token_check(settings, "nova"),
+        "keystone_authtoken": token_check(settings, "nova"),
     }
 
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,27 @@ class LabError(Exception):
     """The lab could not be brought up; the text says where to look."""
 
 
-def spawn(settings: Settings, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start ``python -m module HOME arguments`` in its own session, with its output in ``log/name.out``."""
+def spawn(
+    settings: Settings, name: str, module: str, *arguments: str, venv: Path | None = None, paths: Sequence[Path] = ()
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m module HOME arguments`` in its own session, with its output in ``log/name.out``.
+
+    ``venv`` is another environment than the lab's; ``paths`` are more places of modules.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, [Path(__file__).resolve().parents[1], *paths]))
     environment["PYTHONWARNINGS"] = "ignore"
+    python = str((venv or lab_venv()) / "bin" / "python")
+    return spawn_command(settings, name, [python, "-m", module, str(settings.home), *arguments], environment)
+
+
+def spawn_command(
+    settings: Settings, name: str, command: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a program the same way, and remember it."""
     with settings.path("log", f"{name}.out").open("ab") as output:
         process = subprocess.Popen(
-            [str(lab_venv() / "bin" / "python"), "-m", module, str(settings.home), *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -104,15 +117,15 @@ def wait_until(ready: Callable[[], bool], what: str, processes: list[subprocess.
         time.sleep(0.05)
 
 
-def require_free(ports: list[int]) -> None:
+def require_free(ports: list[int], address: str = "127.0.0.1") -> None:
     """Raises LabError when something listens on one of the ports already: or a lab would talk to another one."""
     for port in ports:
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((address, port))
             except OSError as error:
-                raise LabError(f"port {port} is in use; --port-base moves all four ports") from error
+                raise LabError(f"port {port} is in use; --port-base moves them all") from error
 
 
 def answers(url: str) -> bool:

@@ -33,10 +33,10 @@ def call(method: str, url: str, body: object = None, **headers: str) -> tuple[An
 
 
 class Session:
-    """A user of the lab with a token, and the three services' URLs."""
+    """A user of the lab with a token, and the services' URLs."""
 
-    def __init__(self, settings: Settings, user: str, project: str | None) -> None:
-        """Sign in; without a project the scope is the system."""
+    def __init__(self, settings: Settings, user: str, project: str | None, **urls: str) -> None:
+        """Sign in; without a project the scope is the system. ``urls`` are those of services beside the three."""
         domain = {"id": "default"}
         scope: dict[str, Any] = {"system": {"all": True}}
         if project is not None:
@@ -44,16 +44,17 @@ class Session:
         password = {"user": {"name": user, "domain": domain, "password": PASSWORD}}
         body = {"auth": {"identity": {"methods": ["password"], "password": password}, "scope": scope}}
         _, headers = call("POST", f"{settings.keystone_url}/auth/tokens", body)
-        self._token = headers["X-Subject-Token"]
+        self.token = headers["X-Subject-Token"]
         self._urls = {
             "identity": settings.keystone_url,
             "compute": settings.nova_url,
             "placement": settings.placement_url,
+            **urls,
         }
 
     def __call__(self, method: str, service: str, path: str, body: object = None, version: str = "") -> Any:
         """One request to a service, with its microversion where one is given."""
-        headers = {"X_Auth_Token": self._token}
+        headers = {"X_Auth_Token": self.token}
         if version:
             headers["OpenStack_API_Version"] = f"{service} {version}"
         return call(method, self._urls[service] + path, body, **headers)[0]

@@ -39,7 +39,7 @@ def main(settings: Settings) -> int:
     os.environ["OS_KEYSTONE_CONFIG_FILES"] = "keystone.conf"
     sys.argv = sys.argv[:1]  # the application would read the command line
     app = behind_faults(_with_token_life(wsgi.initialize_public_application(), settings), "identity", settings)
-    waitress.serve(app, host="127.0.0.1", port=settings.keystone_port, threads=16, ident=None)
+    waitress.serve(app, host=settings.address, port=settings.keystone_port, threads=16, ident=None)
     return 0
 
 

@@ -19,7 +19,7 @@ def main(settings: Settings) -> None:
     os.environ["OS_PLACEMENT_CONFIG_DIR"] = str(settings.path("placement"))
     sys.argv = sys.argv[:1]  # the application would read the command line
     app = behind_faults(wsgi.init_application(), "placement", settings)
-    waitress.serve(app, host="127.0.0.1", port=settings.placement_port, threads=16, ident=None)
+    waitress.serve(app, host=settings.address, port=settings.placement_port, threads=16, ident=None)
 
 
 main(load(sys.argv[1]))

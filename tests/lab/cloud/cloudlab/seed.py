@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cloudlab.gpu_hardware import PLAIN, SRIOV
@@ -50,8 +51,9 @@ FLAVORS: dict[str, tuple[int, dict[str, str]]] = {
 }
 
 
-def identity(settings: Settings) -> None:
-    """Users with their roles, the catalogue, and the unified limits."""
+def identity(settings: Settings, more: Mapping[str, tuple[str, str]] | None = None) -> None:
+    """Users with their roles, the catalogue, and the unified limits. ``more`` services: name -> (type, URL)."""
+    more = more or {}
     admin = Session(settings, "admin", "admin")
     roles = {row["name"]: row["id"] for row in admin("GET", "identity", "/roles")["roles"]}
     projects = {row["name"]: row["id"] for row in admin("GET", "identity", "/projects")["projects"]}
@@ -68,7 +70,7 @@ def identity(settings: Settings) -> None:
             admin("PUT", "identity", f"/system/users/{user_id}/roles/{roles[system]}")
 
     # oslo.limit reads limits with a system scope.
-    for service in ("nova", "placement"):
+    for service in ("nova", "placement", *more):
         user(service, ("service", "admin"), ("service", "service"), system="reader")
     user("auditor", system="reader")
     user("operator", ("admin", "admin"), system="admin")
@@ -82,6 +84,7 @@ def identity(settings: Settings) -> None:
     for name, kind, url in (
         ("nova", "compute", settings.nova_url),
         ("placement", "placement", settings.placement_url),
+        *((name, kind, url) for name, (kind, url) in more.items()),
     ):
         service_id = admin("POST", "identity", "/services", {"service": {"name": name, "type": kind}})["service"]["id"]
         compute = compute or service_id

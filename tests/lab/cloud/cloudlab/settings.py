@@ -25,10 +25,14 @@ def lab_venv() -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Size and behaviour of a lab. Counts are per lab (hosts) or per host (gpus) or per GPU (vfs)."""
+    """Size and behaviour of a lab. Counts are per lab (hosts) or per host (gpus) or per GPU (vfs).
+
+    ``address`` is where its services listen: loopback, but for a lab whose computes are other machines.
+    """
 
     home: Path
     port_base: int = 15000
+    address: str = "127.0.0.1"
     hosts: int = 3
     plain_hosts: int = 1
     gpus: int = 2
@@ -66,22 +70,22 @@ class Settings:
     @property
     def keystone_url(self) -> str:
         """Keystone's public endpoint."""
-        return f"http://127.0.0.1:{self.keystone_port}/v3"
+        return f"http://{self.address}:{self.keystone_port}/v3"
 
     @property
     def nova_url(self) -> str:
         """The compute endpoint of the catalogue."""
-        return f"http://127.0.0.1:{self.nova_port}/v2.1"
+        return f"http://{self.address}:{self.nova_port}/v2.1"
 
     @property
     def placement_url(self) -> str:
         """The placement endpoint of the catalogue."""
-        return f"http://127.0.0.1:{self.placement_port}"
+        return f"http://{self.address}:{self.placement_port}"
 
     @property
     def control_url(self) -> str:
         """Where the knobs are."""
-        return f"http://127.0.0.1:{self.control_port}"
+        return f"http://{self.address}:{self.control_port}"
 
     @property
     def host_names(self) -> list[str]:

@@ -1,38 +1,27 @@
-"""Snapshots for tests that show things: a small fleet with every state an operator meets, and its parts.
-
-``small_fleet()`` is fixed to the last digit, so that golden files and pictures of it can be compared.
-"""
+"""A small fleet with every state an operator meets, fixed to the last digit: golden files are compared with it."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
+from tests.builders.parts import PROJECTS, an_id, capacity, device, host, quota, server, sriov_gpu
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.model.placement import Allocation, Inventory
 from vgpu_console.model.snapshot import (
     Finding,
     Host,
+    LimitOrigin,
     MediatedDevice,
     Migration,
     PhysicalGpu,
     ProjectQuota,
     Provider,
     Snapshot,
-    TypeCapacity,
     VgpuServer,
-    VirtualFunction,
 )
 from vgpu_console.model.source import SourceStatus
 
 NOW = 1_760_000_000.0
-
-PROJECTS = {name: uuid.uuid5(uuid.NAMESPACE_DNS, name).hex for name in ("ml-research", "vdi", "render", "students")}
-
-
-def an_id(*words: object) -> str:
-    """The same uuid for the same words, on every run."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, " ".join(map(str, words))))
 
 
 def status(kind: str, host: str = "", *, age: float = 2.0, error: str | None = None, **more: object) -> SourceStatus:
@@ -53,154 +42,12 @@ def status(kind: str, host: str = "", *, age: float = 2.0, error: str | None = N
     )
 
 
-def capacity(
-    host: str, gpu: str, type_id: str, name: str, mib: int, maximum: int | None, used: int | None, created: int | None
-) -> TypeCapacity:
-    """A type on a GPU; what is not used can be created."""
-    return TypeCapacity(
-        host=host,
-        gpu=gpu,
-        type_id=type_id,
-        type_name=name,
-        framebuffer_mib=mib,
-        max=maximum,
-        max_source="unknown" if maximum is None else "host",
-        created=created,
-        used=used,
-        available=None if maximum is None or created is None else maximum - created,
-        enabled=True,
-        max_evidence=f"/sys/class/mdev_bus/{gpu}/mdev_supported_types/{type_id}/description",
-    )
-
-
-def sriov_gpu(
-    host: str,
-    bus: str,
-    model: str,
-    type_id: str,
-    type_name: str,
-    mib: int,
-    maximum: int,
-    devices: Sequence[MediatedDevice],
-    *,
-    vfs: int = 16,
-    enabled: int = 16,
-    mechanism: str = "mdev",
-    reachable: bool = True,
-) -> PhysicalGpu:
-    """An SR-IOV GPU at 0000:<bus>:00.0 with its virtual functions and the devices that live on them."""
-    address = f"0000:{bus}:00.0"
-    mine = [d for d in devices if d.host == host and d.gpu == address]
-    used = sum(d.server_id is not None for d in mine)
-    functions = tuple(
-        VirtualFunction(
-            host=host,
-            gpu=address,
-            address=(parent := f"0000:{bus}:{(n + 4) // 8:02x}.{(n + 4) % 8}"),
-            mdevs=tuple(d.uuid for d in mine if d.parent == parent and d.uuid),
-            current_vgpu_type=(1155 if any(d.parent == parent for d in mine) else 0)
-            if mechanism == "vendor-vfio"
-            else None,
-            creatable=(type_id,) if len(mine) < maximum else (),
-            provider_uuid=an_id("provider", host, parent),
-        )
-        for n in range(enabled)
-    )
-    return PhysicalGpu(
-        host=host,
-        address=address,
-        model=model,
-        mechanism=mechanism,  # type: ignore[arg-type]
-        vfs_enabled=enabled,
-        vfs_total=vfs,
-        sriov=True,
-        functions=functions,
-        types=(
-            capacity(host, address, type_id, type_name, mib, maximum, used, len(mine)),
-            capacity(host, address, *_SECOND[type_id], None, None, None),
-        )
-        if reachable
-        else (),
-        active_type=type_id,
-        active_type_name=type_name,
-        vgpus_created=len(mine) if reachable else None,
-        vgpus_used=used if reachable else None,
-        vgpus_max=maximum,
-        max_source="host",
-        driver="nvidia",
-        vendor_id="10de",
-        product_id="20f1",
-        numa_node=0,
-    )
-
-
-def device(
-    host: str,
-    bus: str,
-    slot: int,
-    type_id: str,
-    type_name: str,
-    server: str | None,
-    project: str | None,
-    *,
-    sriov: bool = True,
-    mechanism: str = "mdev",
-    active: bool = True,
-) -> MediatedDevice:
-    """A vGPU in the n-th slot of a GPU, held by a server or by nobody."""
-    parent = f"0000:{bus}:{(slot + 4) // 8:02x}.{(slot + 4) % 8}" if sriov else f"0000:{bus}:00.0"
-    return MediatedDevice(
-        uuid=None if mechanism == "vendor-vfio" else an_id("mdev", host, bus, slot),
-        host=host,
-        parent=parent,
-        gpu=f"0000:{bus}:00.0",
-        type_id=type_id,
-        type_name=type_name,
-        mechanism=mechanism,  # type: ignore[arg-type]
-        state="active" if active else "defined",
-        persistent=None if mechanism == "vendor-vfio" else True,
-        autostart=None if mechanism == "vendor-vfio" else active,
-        server_id=an_id("server", server) if server else None,
-        server=server,
-        project_id=PROJECTS[project] if project else None,
-        project=project,
-        domain=f"instance-{slot:08x}" if server else None,
-        used=server is not None,
-    )
-
-
-def server(name: str, project: str, host: str | None, vgpus: int = 1, *, state: str = "ACTIVE") -> VgpuServer:
-    """A server with vGPUs."""
-    return VgpuServer(
-        id=an_id("server", name),
-        name=name,
-        project_id=PROJECTS[project],
-        project=project,
-        host=host,
-        status=state,
-        vgpus=vgpus,
-        task_state="migrating" if state == "MIGRATING" else None,
-        power_state=1,
-        flavor="vgpu.large",
-        ram_mib=12_288,
-        allocated=vgpus if host else 0,
-        requested={"VGPU": vgpus},
-        created="2025-10-01T08:00:00Z",
-    )
-
-
 _A100, _A40, _T4, _L40S = (
     ("nvidia-472", "GRID A100-20C", 20_480),
     ("nvidia-559", "NVIDIA A40-8Q", 8_192),
     ("nvidia-232", "GRID T4-4Q", 4_096),
     ("nvidia-1155", "NVIDIA L40S-12Q", 12_288),
 )
-
-_SECOND = {  # a type that each of them offers too, of whose maximum nobody knows
-    "nvidia-472": ("nvidia-471", "GRID A100-10C", 10_240),
-    "nvidia-559": ("nvidia-558", "NVIDIA A40-4Q", 4_096),
-    "nvidia-1155": ("nvidia-1153", "NVIDIA L40S-6Q", 6_144),
-}
 
 
 def _devices() -> tuple[MediatedDevice, ...]:
@@ -294,24 +141,8 @@ def _hosts(devices: Sequence[MediatedDevice]) -> tuple[Host, ...]:
 
 
 def _host(name: str, gpus: tuple[PhysicalGpu, ...], driver: str, **more: object) -> Host:
-    def total(field: str) -> int | None:
-        values = [getattr(gpu, field) for gpu in gpus]
-        return None if None in values else sum(values)
-
-    fields: dict[str, object] = {
-        "service_state": "up",
-        "service_status": "enabled",
-        "vfs_enabled": total("vfs_enabled"),
-        "vfs_total": total("vfs_total"),
-        "mdevs_created": total("vgpus_created"),
-        "mdevs_used": total("vgpus_used"),
-        "mdevs_max": total("vgpus_max"),
-        "known_from": ("nova", "placement", "libvirt", "ssh"),
-        "used_source": "libvirt",
-        "os_name": "Red Hat Enterprise Linux 9.5 (Plow)",
-        **more,
-    }
-    return Host(name=name, gpus=gpus, driver=driver, **fields)  # type: ignore[arg-type]
+    system = "Red Hat Enterprise Linux 9.5 (Plow)"
+    return host(name, gpus, driver=driver, used_source="libvirt", os_name=system, **more)
 
 
 def _servers() -> tuple[VgpuServer, ...]:
@@ -328,29 +159,14 @@ def _servers() -> tuple[VgpuServer, ...]:
 
 
 def _quotas() -> tuple[ProjectQuota, ...]:
-    def quota(project: str, limit: int | None, origin: str, used: int, migrating: int = 0) -> ProjectQuota:
-        return ProjectQuota(
-            project_id=PROJECTS[project],
-            project=project,
-            resource="class:VGPU",
-            limit=limit,
-            origin=origin,  # type: ignore[arg-type]
-            used=used,
-            limit_id=an_id("limit", project) if origin == "project" else None,
-            default=None if origin == "missing" else 4,
-            used_by_instances=used - migrating,
-            used_by_migrations=migrating,
-            leaked=0,
-            free=None if limit is None else limit - used,
-            in_flight=migrating,
-            missing_means="unlimited" if origin == "missing" else None,
-        )
+    def of(name: str, limit: int | None, origin: LimitOrigin, used: int, moving: int = 0) -> ProjectQuota:
+        return quota(PROJECTS[name], name, limit, origin, used, limit_id=an_id("limit", name), moving=moving)
 
     return (
-        quota("ml-research", 10, "project", 6, migrating=1),
-        quota("vdi", 8, "project", 8),
-        quota("render", 4, "default", 2),
-        quota("students", None, "missing", 1),
+        of("ml-research", 10, "project", 6, moving=1),
+        of("vdi", 8, "project", 8),
+        of("render", 4, "default", 2),
+        of("students", None, "missing", 1),
         ProjectQuota(
             project_id=PROJECTS["render"],
             project="render",
@@ -413,23 +229,21 @@ def _migrations() -> tuple[Migration, ...]:
 
 def _providers(hosts: Sequence[Host], devices: Sequence[MediatedDevice]) -> tuple[Provider, ...]:
     out = []
-    for host in hosts:
-        root = an_id("provider", host.name)
+    for one in hosts:
+        root = an_id("provider", one.name)
         out.append(
-            Provider(
-                uuid=root, name=host.name, host=host.name, generation=12, inventories=(), allocations=(), traits=()
-            )
+            Provider(uuid=root, name=one.name, host=one.name, generation=12, inventories=(), allocations=(), traits=())
         )
-        for gpu in host.gpus or ():
-            places = [d for d in devices if d.host == host.name and d.gpu == gpu.address]
+        for gpu in one.gpus or ():
+            places = [d for d in devices if d.host == one.name and d.gpu == gpu.address]
             addresses = sorted({d.parent or "" for d in places})
             for address in addresses:
                 here = [d for d in places if d.parent == address and d.server_id]
                 out.append(
                     Provider(
-                        uuid=an_id("provider", host.name, address),
-                        name=f"{host.name}_pci_{address.replace(':', '_').replace('.', '_')}",
-                        host=host.name,
+                        uuid=an_id("provider", one.name, address),
+                        name=f"{one.name}_pci_{address.replace(':', '_').replace('.', '_')}",
+                        host=one.name,
                         generation=3,
                         parent_uuid=root,
                         device=address,
