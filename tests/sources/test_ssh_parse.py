@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sources.fake_host_tree import run_facts
-from vgpu_console.model.host_facts import PciSysfs
+from vgpu_console.model.host_facts import PciSysfs, SshFacts
 from vgpu_console.sources.base import SourceError
 from vgpu_console.sources.ssh_host import SshHostSource, clock_skew
 from vgpu_console.sources.ssh_parse import framebuffer_of, host_clock, max_instance_of, parse_answer, parse_facts
@@ -292,3 +292,21 @@ def test_a_skew_that_is_not_contradicted_is_no_new_fact() -> None:
     theirs[0] -= 30
     changed = source.fetch(first)
     assert changed.clock_skew_s == pytest.approx(-19.7, abs=0.61)
+
+
+def test_a_reading_that_fell_luckier_in_its_second_is_no_new_fact_but_a_much_sharper_one_is() -> None:
+    """First known to within half a second, then to within hundredths, and the other way round."""
+
+    def facts(began: float, ended: float, first: int, last: int, previous: SshFacts | None) -> SshFacts:
+        times = iter([began, ended])
+        text = ANSWER.replace("==kernel==", f"==clock==\n{first}\n==kernel==")
+        shell = Shell(lambda: text.replace("==end==", f"==clock==\n{last}\n==end=="))
+        return SshHostSource("gpu-01", shell, clock=lambda: next(times)).fetch(previous)
+
+    rough = facts(1000.0, 1000.1, 1000, 1000, None)
+    assert (rough.clock_skew_s, rough.clock_error_s) == (0.45, 0.55)
+    assert facts(2000.95, 2001.05, 2000, 2001, rough) is rough
+    slow = facts(1000.0, 1009.0, 1000, 1000, None)
+    assert slow.clock_error_s == 5.0
+    sharp = facts(2000.95, 2001.05, 2000, 2001, slow)
+    assert sharp.clock_error_s == 0.05

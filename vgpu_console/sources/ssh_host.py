@@ -16,6 +16,9 @@ from vgpu_console.sources.ssh_parse import host_clock, parse_answer, parse_facts
 __all__ = ["FACT_COMMAND", "SshHostSource", "parse_facts"]
 
 
+SHARP_ENOUGH_S = 1.0
+
+
 class SshHostSource:
     """Reads kernel, driver, GPU modes, type descriptions, sysfs and the named options of nova.conf of one host.
 
@@ -65,12 +68,16 @@ def clock_skew(host: tuple[int, int] | None, began: float, ended: float) -> tupl
 
 
 def _with_skew(facts: SshFacts, skew: tuple[float, float] | None, previous: SshFacts | None) -> SshFacts:
-    """The facts with the skew; an earlier figure stays while the new reading does not contradict it."""
+    """The facts with the skew; an earlier figure stays while a new reading neither contradicts nor much betters it.
+
+    How exact a reading is depends on where in a second it fell, so that it would otherwise be news each time.
+    """
     if skew is None:
         return facts
     ahead, error = skew
     if previous is not None and previous.clock_skew_s is not None and previous.clock_error_s is not None:
-        kept = abs(previous.clock_skew_s - ahead) <= error and previous.clock_error_s <= error * 2
-        if kept:
+        agrees = abs(previous.clock_skew_s - ahead) <= error + previous.clock_error_s
+        sharper = previous.clock_error_s > SHARP_ENOUGH_S and error < previous.clock_error_s / 2
+        if agrees and not sharper:
             ahead, error = previous.clock_skew_s, previous.clock_error_s
     return msgspec.structs.replace(facts, clock_skew_s=round(ahead, 2), clock_error_s=round(error, 2))
