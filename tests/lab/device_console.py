@@ -13,7 +13,7 @@ from vgpu_console.actions.host_world import HostWorld
 from vgpu_console.actions.journal import Journal
 from vgpu_console.actions.mdev_change import plan_autostart, plan_remove, plan_start, plan_stop
 from vgpu_console.actions.mdev_create import plan_create
-from vgpu_console.actions.plan import Plan, Step
+from vgpu_console.actions.plan import OperatorStep, Plan, Step
 from vgpu_console.actions.registry import action
 from vgpu_console.actions.runner import Outcome, Progress, apply, apply_all
 from vgpu_console.fleet.join import Joiner
@@ -43,10 +43,11 @@ class OneHostWorld:
         return "lab-host"
 
     def refuses(self, step: Step) -> str:
-        return self.hosts.refuses(step)  # type: ignore[arg-type]
+        return "" if isinstance(step, OperatorStep) else self.hosts.refuses(step)  # type: ignore[arg-type]
 
     def take(self, step: Step) -> None:
-        self.hosts.take(step)  # type: ignore[arg-type]
+        if not isinstance(step, OperatorStep):
+            self.hosts.take(step)  # type: ignore[arg-type]
 
     def observe(self, plan: Plan) -> dict[str, Any]:
         return action(plan.action).observe(self, plan)

