@@ -7,8 +7,8 @@ import logging
 import re
 import stat
 import string
+import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,15 +100,21 @@ def test_a_log_that_cannot_be_written_costs_one_line_and_nothing_else(
     assert words.startswith("vgpu-console: no log is kept: ")
 
 
-def test_nothing_is_written_to_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = started(tmp_path)
-    OURS.error("a fault")
-    logging.getLogger("somebody.else").error("another fault")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.warn("something is old", UserWarning, stacklevel=1)
-
-    assert capsys.readouterr() == ("", "")
+def test_nothing_is_written_to_the_screen(tmp_path: Path) -> None:
+    """In a process of its own: Python's filters of warnings belong to all threads, also to those of other tests."""
+    path = tmp_path / "new" / "console.log"
+    script = (
+        "import logging, sys, warnings\n"
+        "from vgpu_console import log\n"
+        "from vgpu_console.config import LogSettings\n"
+        "log.start(LogSettings(file=sys.argv[1]))\n"
+        "logging.getLogger('vgpu_console.test').error('a fault')\n"
+        "logging.getLogger('somebody.else').error('another fault')\n"
+        "warnings.simplefilter('always')\n"
+        "warnings.warn('something is old', UserWarning)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert all(words in written(path) for words in ("a fault", "another fault", "something is old"))
 
 
