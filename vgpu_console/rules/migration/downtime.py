@@ -128,7 +128,11 @@ def _from_model(
         dirty,
         f"rate {rate.origin}",
     ]
-    basis += [f"{len(past)} past migrations of this type: {ENOUGH} would make this better"] if past else []
+    basis += (
+        [f"{len(past)} past migration{'s' if len(past) > 1 else ''} of this type: {ENOUGH} would make this better"]
+        if past
+        else []
+    )
     return Downtime(low_ms=low, high_ms=high, basis=tuple(basis))
 
 
