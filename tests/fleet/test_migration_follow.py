@@ -256,7 +256,7 @@ def test_the_api_goes_down_and_comes_back(scene: FollowScene) -> None:
     followers = scene.followers()
     followers.follow(scene.subject())
     scene.start()
-    scene.until(followers, lambda t: t.rate)
+    scene.until(followers, lambda t: t.rate and t.status == "running")  # heard from libvirt and from Nova
     scene.cloud.faults.http["compute"] = HttpFault(kind="status", status=503)
     scene.cloud.faults.http["placement"] = HttpFault(kind="refused")
     blind = scene.until(followers, lambda t: (t.voices[0].age_s(scene.clock.now) or 0) > 6)
