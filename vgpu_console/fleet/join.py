@@ -26,7 +26,7 @@ from vgpu_console.model.snapshot import (
     VirtualFunction,
 )
 from vgpu_console.model.source import SourceStatus
-from vgpu_console.rules.findings import findings_of
+from vgpu_console.rules.diagnosis.doctor import diagnose
 from vgpu_console.rules.nova_conf import mdev_classes
 from vgpu_console.rules.resource_classes import requested
 
@@ -104,7 +104,7 @@ class Joiner:
             migrations=_migrations(running, names, {s.id for s in servers}, nova is not None),
             providers=providers.all,
         )
-        return _with_findings(self._quotas.add_to(snapshot, facts, classes))
+        return _with_findings(self._quotas.add_to(snapshot, facts, classes), facts)
 
     def _host_devices(self, host: str, libvirt: LibvirtFacts | None, ssh: SshFacts | None) -> HostDevices:
         kept = self._devices.get(host)
@@ -290,8 +290,8 @@ def _migrations(
     return tuple(out)
 
 
-def _with_findings(snapshot: Snapshot) -> Snapshot:
-    found = findings_of(snapshot)
+def _with_findings(snapshot: Snapshot, facts: Facts) -> Snapshot:
+    found, unlooked = diagnose(snapshot, facts, snapshot.taken_at)
     by_host: dict[str, list[Finding]] = defaultdict(list)
     for finding in found:
         if finding.host:
@@ -299,4 +299,4 @@ def _with_findings(snapshot: Snapshot) -> Snapshot:
     hosts = tuple(
         msgspec.structs.replace(h, findings=tuple(by_host[h.name])) if h.name in by_host else h for h in snapshot.hosts
     )
-    return msgspec.structs.replace(snapshot, hosts=hosts, findings=found)
+    return msgspec.structs.replace(snapshot, hosts=hosts, findings=found, unlooked=unlooked)

@@ -9,7 +9,7 @@ import msgspec
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.model.host_facts import Mechanism
 from vgpu_console.model.placement import Allocation, Inventory
-from vgpu_console.model.source import SourceStatus
+from vgpu_console.model.source import SourceKind, SourceStatus
 
 SCHEMA_VERSION = 1
 """Raised when a field of the written snapshot changes its meaning or goes away."""
@@ -21,8 +21,21 @@ DeviceState = Literal["active", "defined", "unknown"]
 MissingWord = Literal["unlimited", "zero", "unknown"]
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """What one side says: its age is that source's in the same snapshot (``SourceStatus.key``)."""
+
+    source: SourceKind
+    host: str  # "" for the OpenStack services
+    text: str
+
+    @property
+    def key(self) -> str:
+        """The ``SourceStatus.key`` of the source that says so."""
+        return f"{self.source}:{self.host}" if self.host else self.source
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something an operator should know, with a stable id and the object it is about."""
+    """Something an operator should know, with a stable id, the object it is about and what each side says of it."""
 
     id: str
     severity: Severity
@@ -31,6 +44,20 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     command: str = ""  # what mends it, or tells more where that is the first thing to do; copyable into a shell
     key: str = ""  # the console's key that mends it
+    action: str = ""  # the action of the registry that mends it
+    objects: tuple[str, ...] = ()  # all it is about, where that is more than one; ``object`` is the first
+    evidence: tuple[Evidence, ...] = ()
+    why: str = ""  # why it matters
+
+
+class Unlooked(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be looked at: the diagnoses that need a source which has not answered, and what would show it."""
+
+    source: SourceKind
+    hosts: tuple[str, ...]  # empty for the OpenStack services
+    ids: tuple[str, ...]  # of diagnoses that need it
+    reason: str  # "not configured", or the source's own error
+    access: str  # what would let the console look
 
 
 class TypeCapacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,6 +314,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     migrations: tuple[Migration, ...] = ()
     providers: tuple[Provider, ...] = ()
     findings: tuple[Finding, ...] = ()
+    unlooked: tuple[Unlooked, ...] = ()
 
     @property
     def errors(self) -> tuple[SourceStatus, ...]:
