@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -20,20 +20,20 @@ from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens import keys, themes
 from vgpu_console.screens.changes import ChangeMoved, Changes
+from vgpu_console.screens.drain_changes import DrainOver, DrainsLeft, DrainsMoved
 from vgpu_console.screens.migration_changes import MoveEnded, MovesChanged
+from vgpu_console.screens.navigation import Navigation
 from vgpu_console.screens.palette import ConsoleCommands
 from vgpu_console.screens.render.words import block
 from vgpu_console.screens.seams import FleetEngine
 from vgpu_console.screens.view import ViewScreen
 from vgpu_console.screens.widgets import cells
-from vgpu_console.screens.widgets.narrow_updates import NarrowUpdates
 from vgpu_console.sources.base import SourceError
 from vgpu_console.text import plain
 
 LOG = logging.getLogger("vgpu_console.app")
 
 ASSETS = Path(__file__).parent / "assets"
-TOAST_CHARS = 400
 QUIT_WITHIN_S = 2.0
 """Two ctrl+c within this time end the console."""
 
@@ -92,7 +92,7 @@ def _migrations() -> Screen[Any]:
     return MigrationsScreen()
 
 
-class VgpuConsoleApp(NarrowUpdates[int]):
+class VgpuConsoleApp(Navigation):
     """The console. ``engine_factory`` is called in a thread once the first picture is on the screen."""
 
     TITLE = APP
@@ -143,7 +143,6 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """Seconds that never jump, for what counts from one key to the next."""
         self.changes = Changes(self)
         self._export_folder = export_folder
-        self._previous_view: str | None = None
         self._clashes: set[str] = set()
         self._interrupted_at = float("-inf")
         self.failure: str | None = None
@@ -174,6 +173,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         message.engine.start(self._receive)
         self.changes.look_for_unfinished()
         self.changes.moves.open()
+        self.changes.drains.open()
 
     def _receive(self, snapshot: Snapshot) -> None:
         """Called from the engine's thread."""
@@ -214,6 +214,20 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         if screen is not None and screen.view == "migrations":
             screen.update()
 
+    def on_drains_moved(self, _message: DrainsMoved) -> None:
+        """Something new about drains: they are shown beside the migrations."""
+        self.on_moves_changed(MovesChanged())
+
+    def on_drain_over(self, message: DrainOver) -> None:
+        """Tell the end of a drain of this console."""
+        self.changes.drains.tell_over(message.known)
+        self.update_screen()
+        self.ask_sources()
+
+    def on_drains_left(self, message: DrainsLeft) -> None:
+        """Offer to go on with what another console left."""
+        self.changes.drains.offer(message.drains)
+
     def on_move_ended(self, message: MoveEnded) -> None:
         """Tell the end of a followed live migration, and show it where it is listed."""
         self.changes.moves.tell(message.timeline)
@@ -240,10 +254,6 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """True while no source is asked."""
         return self.engine is not None and self.engine.paused
 
-    def say(self, text: str, severity: Literal["information", "warning", "error"] = "information") -> None:
-        """A message that goes away by itself. The only way to a toast: the text is never read as markup."""
-        self.notify(plain(text, TOAST_CHARS), severity=severity, markup=False)
-
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: object) -> None:
         """Two actions on one key of the configuration: say it once."""
         names = ", ".join(sorted({b.id or b.action for b in clashed_bindings}))
@@ -251,143 +261,7 @@ class VgpuConsoleApp(NarrowUpdates[int]):
             self._clashes.add(names)
             self.say(f"keys: two actions on one key; {names} lost theirs", "warning")
 
-    # Views --------------------------------------------------------------------------------------------------------
-
-    # Screens are changed on the application's own message loop: a screen that waited for its own removal would wait for
-    # ever, and keys, dialogs and the palette call from theirs.
-
-    def go(self, view: str) -> None:
-        """Show a view; when it is in front already, leave its details."""
-        self.call_next(self._go, view)
-
-    def open_host(self, name: str) -> None:
-        """Show one host's devices."""
-        self.call_next(self._open_host, name)
-
-    def open_server(self, server_id: str) -> None:
-        """Show one server in a dialog, over whatever view is in front."""
-        self.call_next(self._open_server, server_id)
-
-    def open_project(self, project_id: str, resource: str) -> None:
-        """Show who holds what of a project's quota."""
-        self.call_next(self._open_project, project_id, resource)
-
-    def open_timeline(self, migration: str, server_id: str, name: str) -> None:
-        """Show how a live migration goes; "" for ``migration``: the one that the server has just begun."""
-        self.call_next(self._open_timeline, migration, server_id, name)
-
-    def open_row(self, view: str, row_id: str) -> None:
-        """Show a view with the cursor on one of its rows."""
-        self.call_next(self._open_row, view, row_id)
-
-    def open_filtered(self, view: str, text: str) -> None:
-        """Show a view with a filter on it."""
-        self.call_next(self._open_filtered, view, text)
-
-    async def _go(self, view: str) -> None:
-        if view != self.current_mode:
-            self._previous_view = self.current_mode
-            await self.switch_mode(view)
-        else:
-            await self._leave_details()
-
-    async def _leave_details(self) -> None:
-        while len(self.screen_stack) > 1:
-            await self.pop_screen()
-
-    async def _open_host(self, name: str) -> None:
-        from vgpu_console.screens.host import HostScreen
-
-        if self.current_mode != "fleet":
-            await self._go("fleet")
-        await self._leave_details()
-        await self.push_screen(HostScreen(name))
-
-    async def _open_project(self, project_id: str, resource: str) -> None:
-        from vgpu_console.screens.project import ProjectScreen
-
-        if self.current_mode != "quota":
-            await self._go("quota")
-        await self._leave_details()
-        await self.push_screen(ProjectScreen(project_id, resource))
-
-    async def _open_server(self, server_id: str) -> None:
-        from vgpu_console.screens.dialogs.server import ServerDialog
-
-        server = next((s for s in self.snapshot.servers if s.id == server_id), None) if self.snapshot else None
-        if server is None:
-            self.say("Nova does not list this server as one with vGPUs")
-            return
-
-        def chosen(host: str | None) -> None:
-            if host is not None:
-                self.open_host(host)
-
-        moves = self.changes.moves
-        migrate = None if moves.why_not_check(server_id) else lambda: moves.begin(server_id)
-        await self.push_screen(ServerDialog(server, self.snapshot, migrate), chosen)
-
-    async def _open_timeline(self, migration: str, server_id: str, name: str) -> None:
-        from vgpu_console.screens.timeline import TimelineScreen
-
-        if self.current_mode != "migrations":
-            await self._go("migrations")
-        await self._leave_details()
-        await self.push_screen(TimelineScreen(migration, server_id, name))
-
-    async def _open_row(self, view: str, row_id: str) -> None:
-        await self._go(view)
-        await self._leave_details()
-        if isinstance(self.screen, ViewScreen):
-            self.screen.select(row_id)
-
-    async def _open_filtered(self, view: str, text: str) -> None:
-        await self._go(view)
-        await self._leave_details()
-        if isinstance(self.screen, ViewScreen):
-            self.screen.filter_to(text)
-
-    def leave_detail(self) -> None:
-        """Back from a detail to the view it was opened from."""
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-
-    def action_view(self, view: str) -> None:
-        """One of the views by its number key."""
-        self.go(view)
-
-    def action_previous(self) -> None:
-        """Back from a detail, else the view before this one."""
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-        elif self._previous_view is not None:
-            self.go(self._previous_view)
-
     # Keys ---------------------------------------------------------------------------------------------------------
-
-    def action_jump(self) -> None:
-        """Go somewhere by name."""
-        from vgpu_console.screens.dialogs.jump import Jump
-
-        def chosen(target: tuple[str, str] | None) -> None:
-            if target is not None:
-                self.follow(*target)
-
-        self.push_screen(Jump(self.snapshot), chosen)
-
-    def follow(self, kind: str, name: str) -> None:
-        """Go to a target of the jump line or the palette."""
-        if kind == "view":
-            self.go(name)
-        elif kind == "host":
-            self.open_host(name)
-        elif kind == "server":
-            self.open_row("servers", name)
-            self.open_server(name)
-        elif kind == "project":
-            self.open_row("quota", name)
-        else:
-            self.call_next(self.run_action, name)
 
     def action_help(self) -> None:
         """All keys that work on the screen in front."""
@@ -442,6 +316,8 @@ class VgpuConsoleApp(NarrowUpdates[int]):
         """Quit from wherever we are, but not in the middle of a change."""
         if self.changes.running:
             self.say("a change is being applied; ctrl+c twice leaves all the same", "warning")
+        elif why := self.changes.drains.why_stay():
+            self.say(why, "warning")
         else:
             self.exit(EXIT_OK)
 

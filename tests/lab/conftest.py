@@ -18,6 +18,15 @@ from tests.lab.lab_fleet import LabFleet
 from tests.lab.quota_console import QuotaConsole
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The emulated host's tests run beside the cloud's: each has its own machine, and neither fills two cores."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            host = "booted_gpu_host" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("host" if host else "cloud"))
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of its own. LAB_KEEP=1 uses the one that is up and leaves it up, while tests are being written."""

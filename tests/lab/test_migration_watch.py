@@ -17,7 +17,7 @@ from vgpu_console.sources.libvirt_jobs import completed_downtime
 from vgpu_console.sources.libvirt_open import open_libvirt
 from vgpu_console.sources.migration_watch import LibvirtAddress, MigrationWatch
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("migration")]
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 EVENT = "JOB_COMPLETED event of the source"
 STATISTICS = "completed job statistics of the destination"
