@@ -310,25 +310,3 @@ def what_if(ctx: click.Context, project: str, flavor: str, count: int, output: s
     from vgpu_console import cli_quota_read
 
     return cli_quota_read.show_what_if(given_of(ctx), project, flavor, count, form)
-
-
-@click.command(
-    short_help="What this console changed, and what it left unfinished.",
-    epilog=examples(
-        """  vgpu-console journal
-  vgpu-console journal --last 5
-  vgpu-console journal -o json | jq '.[] | select(.result == null)'"""
-    ),
-)
-@output_option(FORMATS)
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the last so many.")
-@global_options(hidden=True)
-@click.pass_context
-def journal(ctx: click.Context, output: str, last: int | None) -> int:
-    """Every change that was begun: when, by whom, of what, and how it ended. Oldest first.
-
-    A change without a result is under way now, or its console was killed: look at its target.
-    """
-    from vgpu_console.cli_journal import show_journal
-
-    return show_journal(given_of(ctx), output, last)

@@ -124,6 +124,12 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: LogLevel = "info"
 
 
+class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``syslog``: a local socket that takes each line of the journal too, mostly ``/dev/log``; None: none does."""
+
+    syslog: str | None = None
+
+
 class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long live migrations let a guest stand still: the longest that is allowed, and what it is predicted from.
 
@@ -157,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     libvirt: LibvirtSettings = LibvirtSettings()
     ssh: SshSettings = SshSettings()
     log: LogSettings = LogSettings()
+    journal: JournalSettings = JournalSettings()
     copy: CopySettings = CopySettings()
     migration: MigrationSettings = MigrationSettings()
     keys: dict[str, str] = {}  # binding id -> key

@@ -214,7 +214,7 @@ def _count(checks: Sequence[Check], accepted: Collection[str]) -> Span:
 
 # Outcomes ---------------------------------------------------------------------------------------------------------
 
-_RESULTS: dict[str, tuple[Kind, str]] = {
+RESULTS: dict[str, tuple[Kind, str]] = {
     "done": ("ok", "done"),
     "moved": ("warn", "changed meanwhile"),
     "refused": ("fail", "not done"),
@@ -226,7 +226,7 @@ _RESULTS: dict[str, tuple[Kind, str]] = {
 
 def result_span(outcome: Outcome) -> Span:
     """How a plan ended: glyph, word and tone."""
-    kind, word = _RESULTS[outcome.result]
+    kind, word = RESULTS[outcome.result]
     signs = glyphs()
     sign = {"ok": signs.ok, "warn": signs.warn, "fail": signs.fail, "unknown": signs.unknown}.get(kind, signs.separator)
     return f"{sign} {word}", kind

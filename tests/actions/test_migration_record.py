@@ -12,7 +12,7 @@ from tests.fleet.follow_scene import FollowScene
 from vgpu_console.actions.journal import Journal
 from vgpu_console.actions.migrate import plan_start
 from vgpu_console.actions.migration_record import keep, outcome_words, record_of, unended
-from vgpu_console.cli_journal import runs
+from vgpu_console.actions.journal_runs import runs
 from vgpu_console.migration_history import MigrationHistory
 from vgpu_console.model.migration_end import End
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
@@ -88,8 +88,8 @@ def test_the_outcome_follows_the_run_that_began_it(tmp_path: Path) -> None:
     assert len({e.run for e in kept}) == 2
     assert kept[0].message.startswith("completed: gpu-01 → gpu-02, downtime 1427 ms (migration ")
     assert console.journal.unfinished() == ()
-    listed = runs(console.journal)
-    assert [(r.result, "; then: completed" in r.message) for r in listed] == [("done", True), ("done", True)]
+    listed = runs(console.journal.entries())
+    assert [(r.result, "; then: completed" in r.words) for r in listed] == [("done", True), ("done", True)]
 
 
 def test_what_a_killed_console_followed_is_filled_in_by_the_next(tmp_path: Path, history: MigrationHistory) -> None:

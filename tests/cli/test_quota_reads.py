@@ -1,12 +1,9 @@
-"""``quota audit``, ``import``, ``what-if``, ``--totals`` and ``journal``."""
+"""``quota audit``, ``import``, ``what-if`` and ``--totals``."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,8 +11,6 @@ from click.testing import Result
 
 from tests.builders import small_fleet
 from tests.cli.one_cloud import VGPU, limits, project_id, run
-from vgpu_console.actions.journal import Journal
-from vgpu_console.actions.plan import Plan, Target
 from vgpu_console.model.snapshot import Finding, QuotaTotals, Snapshot
 from vgpu_console.simulator import DemoCloud, HttpFault, open_demo
 
@@ -248,66 +243,3 @@ def test_without_placements_candidates_it_is_not_known(cloud: DemoCloud) -> None
     assert "\nquota: yes\n" in result.stdout
     assert "\ncapacity: unknown: there are vGPUs for 1, but whether CPU, memory and disk are free" in result.stdout
     assert "allocation candidates: " in result.stderr
-
-
-# --- journal ----------------------------------------------------------------------------------------------------------
-
-
-def a_plan(title: str, name: str = "vdi") -> Plan:
-    return Plan(
-        action="quota.set",
-        title=title,
-        target=Target(kind="project limit", id="1" * 32, name=name),
-        before={"limit": 6},
-        after={"limit": 8},
-        steps=(),
-        hash="0" * 16,
-    )
-
-
-@pytest.fixture
-def journal(home: Path) -> Journal:
-    return Journal(home / ".local" / "state" / "vgpu-console" / "journal.jsonl", clock=lambda: 1_760_000_000.0)
-
-
-def test_the_journal_lists_runs_with_their_ends(journal: Journal, invoke: Invoke) -> None:
-    first = journal.begin(a_plan("class:VGPU of vdi"), cloud="prod", overrides=("quota.capacity",))
-    journal.step(first, 1, "set it")
-    journal.end(first, "done", "applied and read back", {"limit": 8})
-    second = journal.begin(a_plan("class:VGPU of render"), cloud="prod")
-    result = invoke("broken", "journal", "-o", "json")
-    rows = json.loads(result.stdout)
-
-    assert result.exit_code == 0
-    assert [(r["run"], r["result"], r["before"], r["after"]) for r in rows] == [
-        (first, "done", {"limit": 6}, {"limit": 8}),
-        (second, None, {"limit": 6}, {"limit": 8}),
-    ]
-    assert (rows[0]["at"], rows[0]["accepted"]) == ("2025-10-09T08:53:20.000Z", ["quota.capacity"])
-    assert "1 unfinished" in result.stderr
-    table = invoke("broken", "journal").stdout.splitlines()
-    assert "unfinished" in table[2]
-    assert "6 → 8" in table[1]
-
-
-def test_only_the_last_ones(journal: Journal, invoke: Invoke) -> None:
-    for n in range(5):
-        journal.end(journal.begin(a_plan(f"limit {n}"), cloud="prod"), "done")
-
-    rows = list(csv.DictReader(io.StringIO(invoke("whole", "journal", "--last", "2", "-o", "csv").stdout)))
-    assert [r["title"] for r in rows] == ["limit 3", "limit 4"]
-
-
-def test_an_empty_journal_says_where_it_would_be(invoke: Invoke, home: Path) -> None:
-    result = invoke("whole", "journal", "-o", "json")
-
-    assert (result.exit_code, result.stdout) == (0, "[]\n")
-    assert str(home / ".local" / "state" / "vgpu-console" / "journal.jsonl") in result.stderr
-
-
-def test_names_in_the_journal_are_for_eyes_only(journal: Journal, invoke: Invoke) -> None:
-    journal.begin(a_plan("class:VGPU of \x1b[31mred\u202e"), cloud="\x1b]0;x\x07")
-    result = invoke("whole", "journal")
-
-    assert "\x1b" not in result.stdout
-    assert "\u202e" not in result.stdout

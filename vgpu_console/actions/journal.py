@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import getpass
+import json
+import logging
 import os
 import socket
+import syslog
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +23,8 @@ from typing import Any, Literal
 import msgspec
 
 from vgpu_console.actions.plan import Plan
+
+LOG = logging.getLogger("vgpu_console.journal")
 
 Event = Literal["begun", "step", "ended", "outcome"]
 """``outcome`` comes after ``ended``: what became of something that goes on by itself once it was begun."""
@@ -50,6 +55,10 @@ def default_path(demo: bool) -> Path:
     return platformdirs.user_state_path("vgpu-console") / ("journal-demo.jsonl" if demo else "journal.jsonl")
 
 
+_SYSLOG_BYTES = 8_000
+"""A datagram that every syslog takes."""
+
+
 class JournalError(Exception):
     """The journal cannot be written: nothing may be changed then."""
 
@@ -57,9 +66,11 @@ class JournalError(Exception):
 class Journal:
     """Appends to and reads one journal file, made with mode 0600."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, syslog: str | None = None) -> None:
+        """``syslog`` is a socket that takes every line as well (``/dev/log``); None: none does."""
         self.path = path
         self._clock = clock
+        self._syslog = syslog
 
     def begin(self, plan: Plan, *, cloud: str, overrides: tuple[str, ...] = ()) -> str:
         """Write that a plan is about to be applied, and wait for the disk; returns the run's id.
@@ -140,6 +151,26 @@ class Journal:
             raise JournalError(f"the journal {self.path} cannot be written: {error.strerror}") from None
         if written != len(line):
             raise JournalError(f"the journal {self.path} cannot be written: no space left")
+        if self._syslog is not None:
+            _tell_syslog(self._syslog, entry)
+
+
+def _tell_syslog(socket_path: str, entry: Entry) -> None:
+    """The line in short, as ``key=value``. A copy: that it cannot be sent stops no change, and the log says so."""
+    fields: dict[str, Any] = {"run": entry.run, "event": entry.event, "user": entry.user, "from": entry.source}
+    fields |= {"cloud": entry.cloud, "step": entry.step, "result": entry.result, "message": entry.message}
+    if entry.plan is not None:
+        fields |= {"action": entry.plan.action, "target": entry.plan.target.id, "title": entry.plan.title}
+        fields |= {"accepted": ",".join(entry.overrides), "plan": entry.plan.hash}
+    words = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if value)
+    line = f"<{syslog.LOG_AUTHPRIV | syslog.LOG_NOTICE}>vgpu-console[{os.getpid()}]: {words}"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(1.0)
+            channel.connect(socket_path)
+            channel.send(line.encode()[:_SYSLOG_BYTES])
+    except OSError as error:
+        LOG.warning("syslog %s: %s", socket_path, error.strerror or error)
 
 
 def _ends_a_line(path: Path) -> bool:
