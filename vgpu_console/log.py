@@ -10,6 +10,7 @@ import logging
 import logging.handlers
 import os
 import re
+import stat
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -84,7 +85,8 @@ class PrivateRotatingFile(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         def private(path: str, flags: int) -> int:
             fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-            os.fchmod(fd, 0o600)
+            if stat.S_ISREG(os.fstat(fd).st_mode):  # /dev/null and /dev/stderr are everybody's
+                os.fchmod(fd, 0o600)
             return fd
 
         return open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=private)

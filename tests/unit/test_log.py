@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import stat
 import string
@@ -72,6 +73,19 @@ def test_a_log_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert written(path).startswith("before\n")
+
+
+def test_what_is_no_file_keeps_its_mode(tmp_path: Path) -> None:
+    """``--log-file /dev/null`` as root must not take /dev/null away from everybody else."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log.start(LogSettings(file=str(pipe)))
+    OURS.warning("said")
+    assert stat.S_IMODE(pipe.stat().st_mode) == 0o666
+    assert b"said" in os.read(reader, 10_000)
+    os.close(reader)
 
 
 def test_a_full_log_is_rotated_and_stays_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
