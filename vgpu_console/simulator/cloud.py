@@ -11,6 +11,7 @@ from vgpu_console.simulator.builder import ADMIN, PASSWORD, Builder
 from vgpu_console.simulator.compute import Compute
 from vgpu_console.simulator.faults import Faults
 from vgpu_console.simulator.generator import FleetSize, generate
+from vgpu_console.simulator.illnesses import ILL_FOR_S, ILLNESSES, WELL, illness_of
 from vgpu_console.simulator.libvirt_shape import DemoConnection, LibvirtHub
 from vgpu_console.simulator.life import Life
 from vgpu_console.simulator.migrating import Migrations
@@ -120,6 +121,8 @@ def open_demo(
 ) -> DemoCloud:
     """Open the embedded cloud: a scenario by name or file (``small`` when None), or a generated fleet of n hosts.
 
+    ``ill-<diagnosis>`` is the healthy fleet with what the doctor's diagnosis of that id is about.
+
     ``living`` overrides whether things happen by themselves. ``gpus``, ``vfs``, ``used`` (the part of each GPU's real
     maximum that servers hold) and ``projects`` are for generated fleets. Raises ScenarioError.
     """
@@ -128,12 +131,17 @@ def open_demo(
         generate(cloud.builder, FleetSize(scenario, gpus, vfs, used, projects))
         cloud.name = f"demo-{scenario}"
     else:
-        read = load_scenario(scenario_path(scenario or "small"))
+        illness = illness_of(scenario)
+        read = load_scenario(scenario_path(WELL if illness else scenario or "small"))
         apply(read, cloud.builder, cloud.life)
         cloud.faults.libvirt.update(read.get("faults", {}).get("libvirt", {}))
         cloud.faults.ssh.update(read.get("faults", {}).get("ssh", {}))
         if living is not None:
             cloud.life.living = living
+        cloud.life.recall()
+        if illness:
+            cloud.state.advance(clock() - ILL_FOR_S)
+            ILLNESSES[illness](cloud)
         cloud.state.advance(clock() - _UNDER_WAY_S)
         cloud.life.begin()
     cloud.advance()

@@ -67,13 +67,18 @@ class Compute:
             if kind is None:
                 continue
             if gpu.mechanism == "vendor-vfio":
-                total = sum(1 for set_type in gpu.current_types.values() if set_type is kind)
+                # Nova counts what device_spec matches: whether a type is set on it, it does not know
+                total = len(gpu.novas_functions()) if gpu.named is not None else self._typed(gpu, kind)
                 self._offer(host, gpu, gpu.address, f"CUSTOM_{_class_name(kind)}", total, errors)
                 continue
+            if not gpu.manager_up:
+                continue  # no function is a parent of mediated devices any more: Nova does not look at it
             running = gpu.running()
             spare = gpu.spare(kind, running)
             untouched = min(1, spare) if gpu.sriov else spare
-            for function in gpu.functions():
+            for function in gpu.novas_functions():
+                if function in gpu.unbound:
+                    continue
                 mdevs = gpu.mdevs.get(function)
                 total = untouched
                 if mdevs:
@@ -84,6 +89,9 @@ class Compute:
                     left[kind.type_id] -= total
                 self._offer(host, gpu, function, "VGPU", total, errors)
         return errors
+
+    def _typed(self, gpu: Gpu, kind: VgpuType) -> int:
+        return sum(1 for set_type in gpu.current_types.values() if set_type is kind)
 
     def _offer(
         self, host: Host, gpu: Gpu, function: str, resource_class: str, total: int, errors: list[str]

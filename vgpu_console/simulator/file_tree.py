@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vgpu_console.simulator.gpu_models import Board
 from vgpu_console.simulator.hosts import Gpu, Host
 from vgpu_console.simulator.programs import gsp_firmware, vendor_name
@@ -72,7 +74,8 @@ def _function(
     files[f"{folder}/device"] = device + "\n"
     files[f"{folder}/class"] = pci_class + "\n"
     files[f"{folder}/numa_node"] = f"{numa}\n"
-    links[f"{folder}/driver"] = f"../../../../bus/pci/drivers/{driver}"
+    if driver:
+        links[f"{folder}/driver"] = f"../../../../bus/pci/drivers/{driver}"
 
 
 def _gpu(files: Files, links: Links, gpu: Gpu, index: int) -> None:
@@ -88,7 +91,8 @@ def _gpu(files: Files, links: Links, gpu: Gpu, index: int) -> None:
         f"GPU Firmware: \t {gsp_firmware(gpu)}\n"
     )
     for function in gpu.vf_addresses():
-        _function(files, links, function, "0x10de", f"0x{board.product_id}", "0x030200", "nvidia", gpu.numa)
+        driver = "" if function in gpu.unbound else "nvidia"
+        _function(files, links, function, "0x10de", f"0x{board.product_id}", "0x030200", driver, gpu.numa)
         links[f"{DEVICES}/{function}/physfn"] = f"../{gpu.address}"
     running = gpu.running()
     if gpu.mechanism == "vendor-vfio":
@@ -106,13 +110,17 @@ def _gpu(files: Files, links: Links, gpu: Gpu, index: int) -> None:
             definition = f'{{\n  "mdev_type": "{mdev.kind.type_id}",\n  "start": "{start}",\n  "attrs": []\n}}'
             files[f"/etc/mdevctl.d/{mdev.parent}/{mdev.uuid}"] = definition
     for function in gpu.functions():
-        for kind in board.types:
+        for kind in board.types if gpu.carries(function) else ():
             base = f"/sys/class/mdev_bus/{function}/mdev_supported_types/{kind.type_id}"
             files[f"{base}/name"] = kind.name + "\n"
             files[f"{base}/description"] = kind.description + "\n"
             files[f"{base}/device_api"] = "vfio-pci\n"
             files[f"{base}/create"] = ""
             files[f"{base}/available_instances"] = f"{gpu.available(function, kind, running)}\n"
+
+
+def _besides(options: Mapping[str, str]) -> str:
+    return "".join(f', "{name}": "{value}"' for name, value in options.items())
 
 
 def nova_groups(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -122,19 +130,24 @@ def nova_groups(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
     pci: list[tuple[str, str]] = []
     by_type: dict[str, list[str]] = {}
     for gpu in host.gpus:
-        for kind in gpu.enabled:
+        for kind in gpu.enabled if gpu.written is None else gpu.written:
             if gpu.mechanism == "vendor-vfio":
                 resource = f"CUSTOM_{kind.short_name.upper().replace('-', '_')}"
                 pci += [
                     (
                         "device_spec",
                         f'{{"vendor_id": "10de", "product_id": "{gpu.board.product_id}", "address": "{function}", '
-                        f'"resource_class": "{resource}", "managed": "no", "live_migratable": "yes"}}',
+                        f'"resource_class": "{resource}"{_besides(gpu.spec)}}}',
                     )
-                    for function in gpu.current_types
+                    for function in (gpu.current_types if gpu.named is None else gpu.named)
                 ]
+                alias = f'{{"name": "{resource.removeprefix("CUSTOM_")}", "resource_class": "{resource}", '
+                if "pci" not in host.nova_conf:
+                    pci.append(("alias", f'{alias}"device_type": "type-VF", "live_migratable": "yes"}}'))
                 continue
             addresses = possible_vfs(gpu.board, gpu.address) if gpu.sriov else [gpu.address]
+            if gpu.named is not None:
+                addresses = list(gpu.named)
             by_type.setdefault(kind.type_id, []).extend(addresses)
     if pci:
         pci.append(("report_in_placement", "true"))
@@ -146,6 +159,7 @@ def nova_groups(host: Host) -> list[tuple[str, list[tuple[str, str]]]]:
             options.append(("max_instances", str(host.max_instances[type_id])))
         types.append((f"mdev_{type_id}", options))
     own = {group: list(options.items()) for group, options in host.nova_conf.items()}
+    devices = own.pop("devices", devices)
     groups: list[tuple[str, list[tuple[str, str]]]] = [
         (
             "DEFAULT",

@@ -1,7 +1,7 @@
 """The GPU boards of the embedded cloud: PCI identity, SR-IOV size and the vGPU types that their driver offers.
 
 Maxima are NVIDIA's equal-size maxima per physical GPU. Type numbers are those of NVIDIA's vgpuConfig.xml where it is
-public (A100, T4, and 558 for A40-2Q); the other A40 and all L40S numbers only continue the sequence.
+public (A100, T4, and 558 for A40-2Q); the other A40 and all L40S and A30 numbers only continue the sequence.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ class VgpuType(msgspec.Struct, frozen=True):
     maximum: int  # on one physical GPU
     heads: int = 1
     resolution: str = "4096x2160"
+
+    @property
+    def mig(self) -> bool:
+        """Whether it is backed by a MIG instance, whose slices are in its name, instead of a time slice."""
+        return self.short_name.count("-") > 1
 
     @property
     def type_id(self) -> str:
@@ -53,7 +58,7 @@ class Board(msgspec.Struct, frozen=True):
     @property
     def mig_capable(self) -> bool:
         """Whether the GPU can be cut into instances (of these boards: GA100)."""
-        return self.product.startswith("GA100 ")
+        return self.product.startswith("GA100")
 
     def type(self, name: str) -> VgpuType:
         """The type of that name (``A100-20C``), mdev id (``nvidia-472``) or number. Raises KeyError."""
@@ -70,7 +75,7 @@ def _types(prefix: str, rows: str) -> tuple[VgpuType, ...]:
     made = []
     for row in rows.split():
         number, name, maximum = row.split(":")
-        size = int(name[:-1])
+        size = int(name.rpartition("-")[2][:-1])
         heads = 1 if name.endswith("C") else 4
         resolution = "4096x2160" if name.endswith("C") else "7680x4320"
         made.append(VgpuType(int(number), f"{prefix}-{name}", size * 1024, int(maximum), heads, resolution))
@@ -95,6 +100,14 @@ BOARDS: dict[str, Board] = {
             "NVIDIA A100 80GB PCIe",
             20,
             _types("GRID A100D", "692:4C:20 693:8C:10 694:10C:8 695:16C:5 696:20C:4 697:40C:2 698:80C:1"),
+        ),
+        Board(
+            "A30",
+            "20b7",
+            "GA100GL [A30 PCIe]",
+            "NVIDIA A30",
+            16,
+            _types("NVIDIA A30", "800:4C:6 801:6C:4 802:8C:3 803:12C:2 804:24C:1 805:1-6C:4 806:2-12C:2 807:4-24C:1"),
         ),
         Board(
             "A40",

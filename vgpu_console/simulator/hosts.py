@@ -43,13 +43,21 @@ class Gpu:
         "claimed",
         "current_types",
         "ecc",
+        "ecc_pending",
         "enabled",
         "host",
+        "manager_up",
         "max_instances",
         "mdevs",
         "mechanism",
+        "mig",
+        "mixed",
+        "named",
         "numa",
+        "spec",
+        "unbound",
         "vfs_enabled",
+        "written",
     )
 
     def __init__(self, host: Host, board: Board, address: str, *, mechanism: Mechanism = "mdev", numa: int = 0) -> None:
@@ -60,7 +68,15 @@ class Gpu:
         self.numa = numa
         self.vfs_enabled = board.total_vfs
         self.ecc = True  # the default of every board here
+        self.ecc_pending: bool | None = None  # from the next reset on; None: the same
+        self.mig = False  # cut into instances
+        self.mixed = False  # vGPUs of several sizes at once ("heterogeneous mode")
+        self.manager_up = True  # NVIDIA's vGPU manager runs: it is what makes the driver offer types
+        self.unbound: set[str] = set()  # virtual functions that have no driver
         self.enabled: tuple[VgpuType, ...] = ()  # what nova.conf enables here; the first is the one Nova offers
+        self.named: tuple[str, ...] | None = None  # the functions that nova.conf names; None: all that can be
+        self.written: tuple[VgpuType, ...] | None = None  # what nova.conf says since nova-compute started, if not that
+        self.spec = {"managed": "no", "live_migratable": "yes"}  # vendor VFIO: what each device_spec says besides
         self.mdevs: dict[str, list[Mdev]] = {}  # by function address
         self.current_types: dict[str, VgpuType] = {}  # vendor VFIO: the type set on a virtual function
         self.claimed: dict[str, str] = {}  # mdev uuid or VF address -> server id
@@ -102,10 +118,20 @@ class Gpu:
         """The functions that can carry a vGPU: the virtual ones, or the GPU itself where it has no SR-IOV."""
         return self.vf_addresses() if self.sriov else (self.address,)
 
+    def novas_functions(self) -> tuple[str, ...]:
+        """The functions that are there and that nova.conf names: those that nova-compute looks at."""
+        if self.named is None:
+            return self.functions()
+        return tuple(function for function in self.functions() if function in self.named)
+
     def all_mdevs(self) -> Iterator[Mdev]:
         """Every mediated device of this GPU."""
         for mdevs in self.mdevs.values():
             yield from mdevs
+
+    def carries(self, function: str) -> bool:
+        """Whether the driver offers types on a function: it is bound, and the vGPU manager runs."""
+        return self.manager_up and function not in self.unbound
 
     def running(self) -> list[VgpuType]:
         """The types of the vGPUs that exist on this GPU now."""
@@ -115,7 +141,9 @@ class Gpu:
 
     def spare(self, kind: VgpuType, running: list[VgpuType]) -> int:
         """How many more of a type the GPU as a whole can take beside those that run."""
-        if any(other.framebuffer_mib != kind.framebuffer_mib for other in running):
+        if kind.mig != self.mig:
+            return 0
+        if not self.mixed and any(other.framebuffer_mib != kind.framebuffer_mib for other in running):
             return 0
         return max(0, kind.maximum - len(running))
 
@@ -125,6 +153,8 @@ class Gpu:
         All vGPUs of a time-sliced GPU have one framebuffer size, the GPU takes no more than the type's maximum, and a
         virtual function takes one.
         """
+        if not self.carries(function):
+            return 0
         left = self.spare(kind, self.running() if running is None else running)
         if not self.sriov:
             return left
@@ -136,7 +166,7 @@ class Gpu:
         """Create or define a mediated device. Raises KernelRefusal with mdevctl's text."""
         if self.host.find_mdev(uuid) is not None:
             raise KernelRefusal("Device already exists")
-        if function not in self.functions() or self.mechanism != "mdev":
+        if function not in self.functions() or self.mechanism != "mdev" or not self.carries(function):
             raise KernelRefusal("Unable to find parent device")
         try:
             kind = self.board.type(type_id)
@@ -210,6 +240,11 @@ class Host:
         self.os = ("rhel", "9.4", "Red Hat Enterprise Linux 9.4 (Plow)")
         self.libvirt_version = 10000000
         self.qemu_version = 8002000
+        self.libvirt_installed: int | None = None  # None: what runs
+        self.nova_qemu_version: int | None = None  # what nova-compute last told; None: what there is
+        self.hostname = ""  # what it calls itself; "": its name
+        self.clock_ahead_s = 0.0
+        self.garbled: set[str] = set()  # PCI functions whose product data libvirt cannot put into XML
         self.zone = "nova"
         self.status = "enabled"
         self.disabled_reason: str | None = None
@@ -226,6 +261,7 @@ class Host:
         self.max_instances: dict[str, int] = {}  # type id -> [mdev_*] max_instances
         self.nova_conf: dict[str, dict[str, str]] = {}  # a scenario's own options, group -> option -> value
         self.nova_conf_readable = True
+        self.missing_tools: set[str] = set()  # programs that are not installed, by their paths
         self.inventory_due: float | None = None  # when nova-compute next writes its inventories
         self.listeners: list[object] = []  # libvirt connections that want events
 

@@ -179,7 +179,7 @@ class DemoConnection:
     def getHostname(self) -> str:
         """What the host calls itself."""
         with self._enter():
-            return self._host.name
+            return self._host.hostname or self._host.name
 
     def getCapabilities(self) -> str:
         """Capabilities XML."""
@@ -283,11 +283,12 @@ class DemoConnection:
             names: list[str] = []
             active = not states or bool(states & ACTIVE)
             for gpu in self._host.gpus:
-                carriers = gpu.mechanism == "mdev"
+                carriers = gpu.mechanism == "mdev" and gpu.manager_up
                 if active and (not caps or caps & CAP_PCI or (caps & CAP_MDEV_TYPES and carriers and not gpu.sriov)):
                     names.append(device_name(gpu.address))
                 if active and (not caps or caps & CAP_PCI or (caps & CAP_MDEV_TYPES and carriers)):
-                    names += [device_name(function) for function in gpu.vf_addresses()]
+                    pci = not caps or caps & CAP_PCI
+                    names += [device_name(f) for f in gpu.vf_addresses() if pci or f not in gpu.unbound]
             if not caps or caps & CAP_MDEV:
                 wanted = states or ACTIVE | INACTIVE
                 names += [
@@ -342,6 +343,8 @@ class DemoConnection:
                 raise DemoLibvirtError(
                     ERR_CONFIG, f"unsupported configuration: unable to find parent device '{parent}'"
                 )
+            if "/usr/sbin/mdevctl" in self._host.missing_tools:
+                raise DemoLibvirtError(ERR_INTERNAL, "Cannot find 'mdevctl' in path: No such file or directory")
             function = address_of(parent)
             uuid = uuid or self._hub.state.new_uuid()
             found = self._host.find_mdev(uuid)

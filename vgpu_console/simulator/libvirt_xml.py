@@ -51,10 +51,8 @@ def _group(address: str) -> int:
 
 
 def _head(name: str, path: str, parent: str, driver: str) -> str:
-    return (
-        f"<device>\n  <name>{name}</name>\n  <path>{path}</path>\n  <parent>{parent}</parent>\n"
-        f"  <driver>\n    <name>{driver}</name>\n  </driver>\n"
-    )
+    head = f"<device>\n  <name>{name}</name>\n  <path>{path}</path>\n  <parent>{parent}</parent>\n"
+    return head + (f"  <driver>\n    <name>{driver}</name>\n  </driver>\n" if driver else "")
 
 
 def _mdev_types(gpu: Gpu, function: str) -> str:
@@ -72,10 +70,12 @@ def gpu_function_xml(gpu: Gpu, address: str) -> str:
     """A GPU or one of its virtual functions."""
     bridge, folder = _bridge(address)
     physical = address == gpu.address
-    out = _head(device_name(address), f"{folder}/{address}", bridge, "nvidia")
+    out = _head(device_name(address), f"{folder}/{address}", bridge, "" if address in gpu.unbound else "nvidia")
     out += f"  <capability type='pci'>\n    <class>0x030200</class>\n{_numbers(address)}"
     out += f"    <product id='0x{gpu.board.product_id}'>{escape(gpu.board.product)}</product>\n"
     out += "    <vendor id='0x10de'>NVIDIA Corporation</vendor>\n"
+    if address in gpu.host.garbled:  # libvirt before 9.9 wrote what the card says as it is
+        out += "    <capability type='vpd'>\n      <name>\x01\x7f</name>\n    </capability>\n"
     if not physical:
         out += f"    <capability type='phys_function'>\n      {_address(gpu.address)}\n    </capability>\n"
     elif gpu.sriov and gpu.vfs_enabled:
@@ -83,7 +83,7 @@ def gpu_function_xml(gpu: Gpu, address: str) -> str:
         out += f"    <capability type='virt_functions' maxCount='{gpu.board.total_vfs}'>\n{rows}    </capability>\n"
     elif gpu.sriov:
         out += f"    <capability type='virt_functions' maxCount='{gpu.board.total_vfs}'/>\n"
-    if gpu.mechanism == "mdev" and physical != gpu.sriov:
+    if gpu.mechanism == "mdev" and physical != gpu.sriov and gpu.carries(address):
         out += _mdev_types(gpu, address)
     out += f"    <iommuGroup number='{_group(address)}'>\n      {_address(address)}\n    </iommuGroup>\n"
     out += f"    <numa node='{gpu.numa}'/>\n"

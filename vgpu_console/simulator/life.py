@@ -35,6 +35,12 @@ class Life:
         self.between: tuple[str, ...] = ()
         self.bursts: list[Burst] = []
         self.first: list[tuple[Server, str]] = []  # migrations that are under way from the beginning
+        self.past: list[tuple[Server, str]] = []  # migrations that have ended by then
+
+    def recall(self) -> None:
+        """Start the migrations that lie in the past; the clock must move on for them to end."""
+        for server, target in self.past:
+            self.migrations.start(server, target, server.user_id)
 
     def begin(self) -> None:
         """Start the scenario's own migrations, and everything else if this cloud lives."""

@@ -202,11 +202,11 @@ class Migrations:
         driven = self.state.hosts[migration.source].up
         if elapsed > 0 and driven and migration.fault != "no-job":
             total = migration.memory_total = migration.job_total
-            migration.memory_remaining = int(total * (1.0 - part))
-            migration.memory_processed = int(total * sent(migration, self.state.now))
+            counts = int(total * (1.0 - part)), int(total * sent(migration, self.state.now))
+            if counts != (migration.memory_remaining, migration.memory_processed):
+                migration.updated = self.state.now  # a row that is written as it was keeps its time
+            migration.memory_remaining, migration.memory_processed = counts
             server.progress = int(part * 100)
-        if driven:
-            migration.updated = self.state.now
         if part >= 0.5 and self._goes_wrong(migration, server):
             return
         if part >= 1.0:

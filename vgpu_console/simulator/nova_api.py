@@ -132,7 +132,7 @@ def _hypervisor_json(request: Request, host: Host, *, detail: bool, servers: boo
         return body
     body |= {
         "hypervisor_type": "QEMU",
-        "hypervisor_version": host.qemu_version,
+        "hypervisor_version": host.qemu_version if host.nova_qemu_version is None else host.nova_qemu_version,
         "host_ip": host.ip,
         "service": {
             "id": host.service_id if request.version >= (2, 53) else host.service_number,

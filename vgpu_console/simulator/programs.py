@@ -21,7 +21,7 @@ _MIXED_SIZES_SINCE = 550
 def programs(host: Host) -> Programs:
     """The programs that a host has."""
     version = ("--version",)
-    libvirt = "{}.{}.{}".format(*_parts(host.libvirt_version))
+    libvirt = "{}.{}.{}".format(*_parts(host.libvirt_installed or host.libvirt_version))
     qemu = "{}.{}.{}".format(*_parts(host.qemu_version))
     found: Programs = {
         "/usr/sbin/libvirtd": {version: f"libvirtd (libvirt) {libvirt}\n"},
@@ -43,6 +43,8 @@ def programs(host: Host) -> Programs:
         }
     if any(gpu.sriov for gpu in host.gpus):
         found["/usr/lib/nvidia/sriov-manage"] = {}
+    for path in host.missing_tools:
+        found.pop(path, None)
     return found
 
 
@@ -74,12 +76,16 @@ def _onoff(value: bool) -> str:
 
 
 def _mig(gpu: Gpu) -> str:
-    return "Disabled" if gpu.board.mig_capable else "[N/A]"
+    return _onoff(gpu.mig) if gpu.board.mig_capable else "[N/A]"
 
 
 def _query_line(gpu: Gpu) -> str:
-    ecc = _onoff(gpu.ecc)
-    return f"{bus_id(gpu)}, {gpu.board.model}, {ecc}, {ecc}, {_mig(gpu)}\n"
+    return f"{bus_id(gpu)}, {gpu.board.model}, {_onoff(gpu.ecc)}, {_onoff(_pending(gpu))}, {_mig(gpu)}\n"
+
+
+def _pending(gpu: Gpu) -> bool:
+    """The ECC mode after the next reset."""
+    return gpu.ecc if gpu.ecc_pending is None else gpu.ecc_pending
 
 
 def _types_of(gpu: Gpu) -> str:
@@ -94,7 +100,7 @@ def _type_rows(gpu: Gpu, kind: VgpuType) -> list[tuple[str, str]]:
     return [
         ("Name", vendor_name(kind.name) if gpu.mechanism == "vendor-vfio" else kind.name),
         ("Class", "Compute" if kind.heads == 1 else "Quadro"),
-        ("GPU Instance Profile ID", "N/A"),
+        ("GPU Instance Profile ID", str(kind.number % 100) if kind.mig else "N/A"),
         ("Max Instances", str(kind.maximum)),
         ("Max Instances Per VM", "1"),
         ("Device ID", f"0x{gpu.board.product_id}10de"),
@@ -111,7 +117,7 @@ def _modes_of(host: Host) -> str:
     rows = ['<?xml version="1.0" ?>', "<nvidia_smi_log>", f"\t<driver_version>{host.driver}</driver_version>"]
     mixed = int(host.driver.partition(".")[0]) >= _MIXED_SIZES_SINCE
     for gpu in host.gpus:
-        ecc = _onoff(gpu.ecc)
+        ecc, pending = _onoff(gpu.ecc), _onoff(_pending(gpu))
         mode = "SR-IOV" if gpu.sriov else "Non SR-IOV"
         rows += [
             f'\t<gpu id="{bus_id(gpu)}">',
@@ -120,10 +126,10 @@ def _modes_of(host: Host) -> str:
             "\t\t<gpu_virtualization_mode>",
             "\t\t\t<virtualization_mode>Host VGPU</virtualization_mode>",
             f"\t\t\t<host_vgpu_mode>{mode}</host_vgpu_mode>",
-            *(["\t\t\t<vgpu_heterogeneous_mode>Disabled</vgpu_heterogeneous_mode>"] if mixed else []),
+            *([f"\t\t\t<vgpu_heterogeneous_mode>{_onoff(gpu.mixed)}</vgpu_heterogeneous_mode>"] if mixed else []),
             "\t\t</gpu_virtualization_mode>",
             f"\t\t<gsp_firmware_version>{gsp_firmware(gpu)}</gsp_firmware_version>",
-            f"\t\t<ecc_mode>\n\t\t\t<current_ecc>{ecc}</current_ecc>\n\t\t\t<pending_ecc>{ecc}</pending_ecc>\n\t\t</ecc_mode>",
+            f"\t\t<ecc_mode>\n\t\t\t<current_ecc>{ecc}</current_ecc>\n\t\t\t<pending_ecc>{pending}</pending_ecc>\n\t\t</ecc_mode>",
             "\t</gpu>",
         ]
     return "\n".join([*rows, "</nvidia_smi_log>", ""])

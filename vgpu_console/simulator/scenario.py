@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vgpu_console.simulator.builder import Builder
+from vgpu_console.simulator.file_tree import possible_vfs
 from vgpu_console.simulator.hosts import Host
 from vgpu_console.simulator.life import Burst, Life
 
@@ -96,6 +97,8 @@ def _apply(scenario: Mapping[str, Any], builder: Builder, life: Life) -> None:
             server = builder.server(name, project, flavors[row["flavor"]], host, gpu)
             if "migrates_to" in row:
                 life.first.append((server, row["migrates_to"]))
+            if "migrated_to" in row:
+                life.past.append((server, row["migrated_to"]))
             state.now += 7.0  # servers are not all of one moment
     for host in state.hosts.values():
         builder.inventories(host)
@@ -132,6 +135,8 @@ def _host(row: Mapping[str, Any], builder: Builder) -> None:
             vfs=wanted.get("vfs"),
         )
         gpu.ecc = wanted.get("ecc", gpu.ecc)
+        if "named_vfs" in wanted:  # nova.conf names the first of them only, as many as the GPU can carry vGPUs
+            gpu.named = tuple(possible_vfs(gpu.board, gpu.address)[: wanted["named_vfs"]])
         for function in gpu.vf_addresses()[: wanted.get("typed_vfs", 0)]:
             gpu.current_types[function] = gpu.enabled[0]
         for name, value in row.get("max_instances", {}).items():
@@ -145,7 +150,7 @@ def _traits(builder: Builder, host: Host) -> None:
         if gpu.mechanism != "mdev" or not gpu.enabled:
             continue
         trait = f"CUSTOM_{gpu.enabled[0].short_name.upper().replace('-', '_')}"
-        for function in gpu.functions():
+        for function in gpu.novas_functions():
             provider = placement.by_name.get(builder.compute.provider_name(host, gpu, function))
             if provider is not None:
                 placement.set_traits(provider, provider.traits | {trait})

@@ -66,7 +66,7 @@ class DemoShell:
             raise SourceError("protocol", f"{host}: the embedded cloud's hosts run the fact command only")
         with self.state.lock:
             files, links = file_tree(known)
-            return fact_output(files, links, programs(known), int(self.state.now))
+            return fact_output(files, links, programs(known), int(self.state.now + known.clock_ahead_s))
 
     def change(self, host: str, change: HostChange, timeout_s: float) -> str:
         """What a change's command prints on that host. Raises SourceError for a fault or an unknown host."""

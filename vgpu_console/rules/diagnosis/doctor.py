@@ -11,18 +11,60 @@ from collections.abc import Iterator
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Finding, Severity, Snapshot, Unlooked
 from vgpu_console.model.source import SourceKind
-from vgpu_console.rules.diagnosis import functions, hosts, mediated_devices, providers
+from vgpu_console.rules.diagnosis import (
+    allocations,
+    capacity,
+    compute_start,
+    computes,
+    device_allocations,
+    domains,
+    flavors,
+    functions,
+    gpu_modes,
+    hosts,
+    live_migration,
+    mediated_devices,
+    moves,
+    pairs,
+    providers,
+    quota,
+    reserved_devices,
+    sources,
+    vendor_vfio,
+)
 from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
-from vgpu_console.rules.quota_audit import concerns_the_cloud
+from vgpu_console.rules.diagnosis.unseen import partly_seen
 
 ORDER: dict[Severity, int] = {"fail": 0, "warn": 1, "info": 2}
 """The worst first."""
 
-CHAPTERS: tuple[Chapter, ...] = (functions.CHAPTER, mediated_devices.CHAPTER, providers.CHAPTER, hosts.CHAPTER)
+CHAPTERS: tuple[Chapter, ...] = (
+    functions.CHAPTER,
+    mediated_devices.CHAPTER,
+    compute_start.CHAPTER,
+    vendor_vfio.CHAPTER,
+    gpu_modes.CHAPTER,
+    domains.CHAPTER,
+    device_allocations.CHAPTER,
+    providers.CHAPTER,
+    capacity.CHAPTER,
+    allocations.CHAPTER,
+    flavors.CHAPTER,
+    moves.CHAPTER,
+    reserved_devices.CHAPTER,
+    computes.CHAPTER,
+    live_migration.CHAPTER,
+    pairs.CHAPTER,
+    hosts.CHAPTER,
+    sources.CHAPTER,
+    quota.CHAPTER,
+)
 
 DIAGNOSES: tuple[Diagnosis, ...] = tuple(d for chapter in CHAPTERS for d in chapter.diagnoses)
 """All that the doctor can tell, in the order of the manual."""
+
+BY_ID: dict[str, Diagnosis] = {d.id: d for d in DIAGNOSES}
 
 _ACCESS: dict[SourceKind, str] = {
     "keystone": "a credential that Keystone accepts, with the reader role on the system for limits",
@@ -37,9 +79,8 @@ def diagnose(snapshot: Snapshot, facts: Facts, now: float) -> tuple[tuple[Findin
     """All findings, the worst first, then by host and id; and what could not be looked at, by source."""
     ground = Ground(snapshot, facts, now)
     found = [finding for chapter in CHAPTERS for look in chapter.looks for finding in look(ground)]
-    found += [finding for finding in snapshot.quota_findings if concerns_the_cloud(finding)]
     found.sort(key=lambda f: (ORDER[f.severity], f.host, f.id, f.object))
-    return tuple(found), tuple(_unlooked(ground))
+    return tuple(found), (*_unlooked(ground), *partly_seen(ground, DIAGNOSES), *quota.unseen(ground))
 
 
 def _unlooked(ground: Ground) -> Iterator[Unlooked]:
@@ -52,7 +93,8 @@ def _unlooked(ground: Ground) -> Iterator[Unlooked]:
         for host in _gpu_hosts(ground) if kind in ("libvirt", "ssh") else ("",):
             if not ground.answers(kind, host):
                 status = ground.statuses.get(f"{kind}:{host}" if host else kind)
-                silent[(status.error if status else None) or _not_read(kind, status is not None)].append(host)
+                reason = (status.error if status else None) or _not_read(kind, status is not None)
+                silent[reason.removeprefix(f"{host}: ")].append(host)
         for reason, names in silent.items():
             hosts_ = tuple(name for name in names if name)
             yield Unlooked(source=kind, hosts=hosts_, ids=tuple(ids), reason=reason, access=_ACCESS[kind])

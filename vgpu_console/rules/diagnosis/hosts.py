@@ -1,75 +1,77 @@
-"""Hosts as a whole: their service, their sources, and drivers that differ within a group."""
+"""Hosts as a whole: their service, and their clocks."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import shlex
 from collections.abc import Iterator
+from statistics import median
 
-from vgpu_console.model.snapshot import Evidence, Finding
+from vgpu_console.model.snapshot import Finding
 from vgpu_console.rules.diagnosis.ground import Ground, host_says, nova_says
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
+
+CLOCKS_APART_S = 1.0
+"""A migration's downtime is the time between two hosts' words: clocks that differ by this much spoil any of seconds."""
 
 SERVICE_DOWN = Diagnosis(
     id="service-down",
     severity="fail",
-    title="nova-compute is down",
+    title="nova-compute is down, or forced down",
     why="Nova schedules nothing there, and nothing that runs there can be moved, changed or deleted through Nova.",
     needs=("nova",),
 )
-SOURCE_FAILED = Diagnosis(
-    id="source-failed",
+CLOCK = Diagnosis(
+    id="clock-differs",
     severity="warn",
-    title="A source of facts about a host fails",
-    why="What the console shows of this host is old or incomplete.",
-    needs=(),
-)
-DRIVER_DIFFERS = Diagnosis(
-    id="driver-differs",
-    severity="warn",
-    title="Hosts with the same type run different NVIDIA drivers",
-    why="Nova does not look at drivers: it starts a live migration between them, which then fails.",
+    title="A host's clock differs from the others'",
+    why="A downtime that is measured across two hosts is wrong by the difference, and so is every order of events that "
+    "is read from logs; tokens and certificates may count as expired.",
     needs=("ssh",),
 )
 
 
-def _drivers(ground: Ground) -> Iterator[Finding]:
-    groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for host, gpu in ground.gpus():
-        if gpu.active_type_name and host.driver and host.name not in groups[gpu.active_type_name][host.driver]:
-            groups[gpu.active_type_name][host.driver].append(host.name)
-    for type_name, drivers in groups.items():
-        if len(drivers) < 2:
-            continue
-        common = max(drivers, key=lambda d: (len(drivers[d]), d))
-        for driver, names in drivers.items():
-            for name in names if driver != common else ():
-                yield DRIVER_DIFFERS.found(
-                    f"host {name}",
-                    f"NVIDIA driver {driver}; {', '.join(drivers[common][:3])} with {type_name}: {common}",
-                    host_says(name, f"NVIDIA driver {driver}"),
-                    *(host_says(other, f"NVIDIA driver {common}") for other in drivers[common][:3]),
-                    host=name,
-                )
-
-
 def _services(ground: Ground) -> Iterator[Finding]:
+    """Those whose libvirt answers are another diagnosis, with its own reason: a nova-compute that did not start."""
+    nova = ground.facts.nova
+    forced = {s.host for s in (nova.services if nova else None) or () if s.forced_down}
     for host in ground.snapshot.hosts:
-        if host.service_state == "down":
-            yield SERVICE_DOWN.found(
-                f"host {host.name}",
-                "nova-compute is down",
-                nova_says(f"nova-compute on {host.name}: down, {host.service_status or 'status unknown'}"),
-                host=host.name,
-                command=f"ssh {host.name} sudo journalctl -u nova-compute -n 100",
-            )
-    for status in ground.snapshot.sources:
-        if status.host and status.error:
-            yield SOURCE_FAILED.found(
-                f"host {status.host}",
-                f"{status.kind}: {status.error}",
-                Evidence(status.kind, status.host, status.error),
-                host=status.host,
-            )
+        alone = host.name not in forced and host.gpus and ground.heard("libvirt", host.name)
+        if host.service_state != "down" or alone:
+            continue
+        name = shlex.quote(host.name)
+        why = "nova-compute is forced down" if host.name in forced else "nova-compute is down"
+        lift = f"openstack compute service set --up {name} nova-compute"
+        yield SERVICE_DOWN.found(
+            f"host {host.name}",
+            f"{why}: Nova takes the host for dead, and lets its servers be evacuated"
+            if host.name in forced
+            else f"{why}, and its libvirt is not heard of either",
+            nova_says(
+                f"nova-compute on {host.name}: {why.rpartition(' is ')[2]}, {host.service_status or 'status unknown'}"
+            ),
+            host=host.name,
+            command=lift if host.name in forced else f"ssh {name} sudo journalctl -u nova-compute -n 100 --no-pager",
+        )
 
 
-CHAPTER = Chapter((SERVICE_DOWN, SOURCE_FAILED, DRIVER_DIFFERS), (_services, _drivers))
+def _clocks(ground: Ground) -> Iterator[Finding]:
+    told = [h for h in ground.snapshot.hosts if h.clock_skew_s is not None and h.clock_error_s is not None]
+    if len(told) < 2:
+        return
+    usual = median(h.clock_skew_s or 0.0 for h in told)
+    for host in told:
+        apart = (host.clock_skew_s or 0.0) - usual
+        error = host.clock_error_s or 0.0
+        which = "ahead of" if apart > 0 else "behind"
+        if abs(apart) - error < CLOCKS_APART_S:
+            continue
+        yield CLOCK.found(
+            f"host {host.name}",
+            f"its clock is {abs(apart):.1f} s {which} most hosts' (to within {error:.1f} s)",
+            host_says(host.name, f"{host.clock_skew_s:+.1f} s against this machine's clock; most hosts {usual:+.1f} s"),
+            host=host.name,
+            command=f"ssh {shlex.quote(host.name)} chronyc tracking",
+        )
+
+
+CHAPTER = Chapter((SERVICE_DOWN, CLOCK), (_services, _clocks))

@@ -25,6 +25,7 @@ class Diagnosis:
     why: str
     needs: tuple[SourceKind, ...]
     action: str = ""
+    fleeting: bool = False  # what is in motion can look like it for a moment: told when it is seen twice (confirm.py)
 
     def found(
         self,
