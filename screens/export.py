@@ -1,10 +1,9 @@
-"""The screen in front as an SVG picture and as text, written so that no reader ever sees half a file."""
+"""The screen in front as an SVG picture and as text."""
 
 from __future__ import annotations
 
 import html
 import io
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -71,39 +70,3 @@ def _tight(run: re.Match[str]) -> str:
         length = cell * cell_len(words[0])
         parts.append(f'{run["head"]} x="{left:g}"{run["y"]} textLength="{length:g}"{run["tail"]}>{inside}</text>')
     return "".join(parts)
-
-
-def write(folder: Path, name: str, picture: Picture) -> tuple[Path, Path]:
-    """Write ``name.svg`` and ``name.txt`` into the folder, readable by their owner only; never over another file.
-
-    Each is written beside its place and then linked to it, which neither follows a symbolic link nor replaces
-    anything. Raises OSError.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for attempt in range(100):
-            base = name if attempt == 0 else f"{name}-{attempt + 1}"
-            try:
-                _write_one(fd, f"{base}.svg", picture.svg)
-            except FileExistsError:
-                continue
-            _write_one(fd, f"{base}.txt", picture.text)
-            return folder / f"{base}.svg", folder / f"{base}.txt"
-    finally:
-        os.close(fd)
-    raise FileExistsError(f"{name}.svg and its successors exist")
-
-
-def _write_one(folder: int, name: str, text: str) -> None:
-    """One file, whole or not at all. Raises OSError; FileExistsError when the name is taken, by a link too."""
-    part = f".{name}.{os.getpid()}.part"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    finally:
-        os.unlink(part, dir_fd=folder)

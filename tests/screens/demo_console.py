@@ -11,6 +11,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.screens.driving import Test, drive
+from vgpu_console.actions.drain_store import DrainStore
 from vgpu_console.actions.journal import Journal
 from vgpu_console.app import VgpuConsoleApp
 from vgpu_console.config import DemoChoice, LibvirtSettings, Settings, SshSettings
@@ -35,21 +36,24 @@ class Demo:
         before: Callable[[DemoCloud], None] = lambda cloud: None,
         hosts: bool = False,
         by_hand: bool = False,
+        scenario: str | None = None,
+        cloud: DemoCloud | None = None,
     ) -> None:
-        """``hosts``: they are read too. ``by_hand``: the console may change nothing over SSH."""
+        """``hosts``: they are read too. ``by_hand``: the console may change nothing over SSH. ``cloud``: another's."""
         # hosts say nothing about quota, and each costs a thread
         quiet = Settings(read_only=read_only, libvirt=LibvirtSettings(enabled=hosts), ssh=SshSettings(enabled=hosts))
         self.settings = quiet
         self.journal = Journal(folder / "journal.jsonl")
         self.history = MigrationHistory(folder / "migrations.sqlite3")
+        self.drains = DrainStore(folder / "drains")
         self.cloud: DemoCloud
-        outer = self
+        outer, theirs = self, cloud
 
         class DemoFleet(Fleet):
             """Keeps the cloud in reach, gives it a user, and writes its journal where the test can read it."""
 
             def _open_demo(self, choice: DemoChoice) -> DemoCloud:
-                cloud = super()._open_demo(choice)
+                cloud = theirs or super()._open_demo(choice)
                 cloud.life.living = False
                 if user:
                     cloud.spec = functools.partial(cloud.spec, user=user, project=project)  # type: ignore[method-assign]
@@ -63,12 +67,15 @@ class Demo:
             def history(self) -> MigrationHistory:
                 return outer.history
 
+            def drain_store(self) -> DrainStore:
+                return outer.drains
+
             @property
             def shell_changes(self) -> bool:
                 return super().shell_changes and not by_hand
 
         self.app = VgpuConsoleApp(
-            lambda: DemoFleet(quiet, DemoChoice()).engine(),
+            lambda: DemoFleet(quiet, DemoChoice(scenario)).engine(),
             settings=quiet,
             steady=functools.partial(next, itertools.count()),
         )

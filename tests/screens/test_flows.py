@@ -231,9 +231,9 @@ def test_remapped_keys_work_and_are_shown_and_unknown_ids_are_told() -> None:
 
 def test_a_key_that_does_nothing_here_is_dim_and_says_why() -> None:
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        assert "m migrate" in words(app, "keys")
+        assert "m move" in words(app, "keys")
         await press(pilot, "m")
-        assert any(toast.startswith("migrate: this console follows no live") for toast in toasts(app))
+        assert any(toast.startswith("move: this console follows no live") for toast in toasts(app))
 
     drive(console(), test)
 

@@ -1,16 +1,12 @@
-"""The key table, the places to jump to, the row cache and the export."""
+"""The key table, the places to jump to and the row cache."""
 
 from __future__ import annotations
-
-import os
-import stat
-from pathlib import Path
 
 import pytest
 from textual.binding import Binding
 
 from tests.screens import fleets
-from vgpu_console.screens import export, keys
+from vgpu_console.screens import keys
 from vgpu_console.screens.dialogs.sort import letters_for
 from vgpu_console.screens.render import devices, hosts, migrations, quota, servers
 from vgpu_console.screens.render.row_cache import RowCache
@@ -22,11 +18,12 @@ from vgpu_console.screens.widgets.fleet_table import FleetTable, TableRow
 
 def test_every_binding_has_an_id_and_no_two_keys_of_a_screen_are_the_same() -> None:
     assert len({k.id for k in keys.KEYS}) == len(keys.KEYS)
-    taken: dict[str, str] = {}
-    for key in keys.KEYS:
-        for one in key.keys.split(","):
-            assert one not in taken, f"{one}: {key.id} and {taken.get(one)}"
-            taken[one] = key.id
+    for own in {k.scope for k in keys.KEYS}:  # beside its own each screen has the application's and the view's
+        taken: dict[str, str] = {}
+        for key in (k for k in keys.KEYS if k.scope in ("app", "view", own)):
+            for one in key.keys.split(","):
+                assert one not in taken, f"{one}: {key.id} and {taken.get(one)}"
+                taken[one] = key.id
 
 
 def test_the_tables_own_bindings_are_all_described() -> None:
@@ -107,24 +104,3 @@ def test_many_new_rows_come_in_portions() -> None:
             break
     assert sizes == [10, 20, 25]
     assert cache.complete
-
-
-PICTURE = export.Picture("<svg/>", "text\n")
-
-
-def test_export_never_replaces_a_file_or_follows_a_link(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    folder = tmp_path / "exports"
-    folder.mkdir()
-    (folder / "shot.svg").symlink_to(victim)
-    svg, txt = export.write(folder, "shot", PICTURE)
-    assert victim.read_text() == "mine"
-    assert (svg.name, txt.name) == ("shot-2.svg", "shot-2.txt")
-    assert stat.S_IMODE(svg.stat().st_mode) == 0o600
-    assert sorted(os.listdir(folder)) == ["shot-2.svg", "shot-2.txt", "shot.svg"], "no part is left behind"
-
-
-def test_export_makes_a_folder_for_its_owner_only(tmp_path: Path) -> None:
-    export.write(tmp_path / "a" / "b", "shot", PICTURE)
-    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700

@@ -282,6 +282,11 @@ def test_devices_are_indented_below_their_gpu() -> None:
     ]
 
 
+def test_an_unfolded_function_names_the_type_as_everybody_calls_it() -> None:
+    rows = _tree(fleets.six_hosts()[1], {"0000:41:00.0"})
+    assert rows[3] == ("  0000:41:00.5", "· idle", "can take A100-20C")
+
+
 def test_a_gpu_without_sriov_has_its_vgpus_directly_below() -> None:
     rows = _tree(fleets.six_hosts()[4])
     assert rows[0][:2] == ("0000:41:00.0 T4", "mdev")

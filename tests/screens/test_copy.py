@@ -1,10 +1,8 @@
-"""Out of the console: the clipboard, and a screen as files."""
+"""Out of the console: the clipboard."""
 
 from __future__ import annotations
 
 import base64
-import stat
-from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
@@ -59,36 +57,3 @@ def test_what_is_too_long_for_the_terminal_is_shown_instead() -> None:
         assert app.screen.query_one(TextArea).text.startswith("gpu-01  ✓ up")
 
     drive(console(settings=settings), test)
-
-
-def test_export_writes_two_private_files_and_says_where(tmp_path: Path) -> None:
-    folder = tmp_path / "exports"
-
-    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        await press(pilot, "ctrl+s")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        files = sorted(folder.iterdir())
-        assert [f.suffix for f in files] == [".svg", ".txt"]
-        assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in files)
-        assert "gpu-06" in files[1].read_text()
-        svg = files[0].read_text()
-        assert svg.startswith("<svg")
-        assert "http://" not in svg.replace("http://www.w3.org/2000/svg", "")
-        assert "https://" not in svg.replace("https://www.textualize.io", "")
-        assert any(str(folder) in toast for toast in toasts(app))
-
-    drive(console(exports=folder), test)
-
-
-def test_an_export_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    folder = tmp_path / "taken"
-    folder.write_text("a file where the folder should be")
-
-    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
-        await press(pilot, "ctrl+s")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        assert any("not written" in toast for toast in toasts(app))
-
-    drive(console(exports=folder), test)
