@@ -1,0 +1,1 @@
+"""Recordings: what is written comes back, whatever happens to the file; replays; scrubbing."""
