@@ -63,7 +63,8 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it, as it is written. ``items`` keep the order in which they are started.
 
     ``accepted`` are ids of checks whose warning or unknown the operator took upon themselves; no other is passed over.
-    ``forgiven`` failures do not count any more: they were there when somebody resumed.
+    ``forgiven`` failures do not count any more: they were there when somebody resumed. ``chosen``: of some servers that
+    somebody named, not of all that are on the host.
     """
 
     version: int = VERSION
@@ -83,6 +84,7 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     ended: float | None = None
     forgiven: int = 0
+    chosen: bool = False
     items: tuple[Item, ...] = ()
 
     def item(self, server: str) -> Item:
@@ -131,6 +133,7 @@ class DrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_downtime_ms: float | None = None
     disable: bool = False
     reason: str = ""
+    chosen: bool = False
 
 
 def new_drain(plan: DrainPlan, options: DrainOptions, *, id: str, cloud: str, now: float, by: str = "") -> Drain:
@@ -155,6 +158,7 @@ def new_drain(plan: DrainPlan, options: DrainOptions, *, id: str, cloud: str, no
         max_downtime_ms=options.max_downtime_ms,
         service="wanted" if options.disable else "",
         reason=options.reason,
+        chosen=options.chosen,
         items=(*(_moving(m) for m in plan.moves), *(_staying(s) for s in plan.stay)),
     )
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from vgpu_console.actions.drain import Drain, DrainStatus, Item, ItemState
+from vgpu_console.rules.migration.drain_words import AtOnce
+
+AS_ASKED = "as asked for"
+"""Why so many run at a time, where nothing else bounds them."""
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,35 @@ def row_of(item: Item, followed: Followed | None) -> DrainRow:
         message=(now.message if now is not None and now.message else item.why),
         migration=item.migration,
         age_s=now.age_s if now is not None else None,
+    )
+
+
+def view_of(
+    drain: Drain,
+    bound: AtOnce,
+    at: float,
+    followed: Mapping[str, Followed] = MappingProxyType({}),
+    *,
+    notes: tuple[str, ...] = (),
+    to_accept: tuple[str, ...] = (),
+) -> DrainView:
+    """A drain at one moment. ``bound`` is Nova's own; ``notes`` say what else it waits for."""
+    most = drain.max_parallel if bound.most is None else min(drain.max_parallel, bound.most)
+    return DrainView(
+        id=drain.id,
+        cloud=drain.cloud,
+        host=drain.host,
+        status=drain.status,
+        why="; ".join(w for w in (drain.why, *notes) if w),
+        at=at,
+        started=drain.created,
+        ended=drain.ended,
+        at_once=most,
+        at_once_why=bound.why if most != drain.max_parallel else AS_ASKED,
+        counts=drain.counts,
+        rows=tuple(row_of(i, followed.get(i.server)) for i in drain.items),
+        to_accept=to_accept,
+        enable_again=enable_command(drain),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from vgpu_console.actions.drain import Drain, Item, tried_again
-from vgpu_console.actions.drain_report import DrainView, Followed, enable_command, row_of
+from vgpu_console.actions.drain_report import DrainView, Followed, view_of
 from vgpu_console.actions.drain_start import TO_ACCEPT, Starter, Turn
 from vgpu_console.actions.drain_store import DrainFileError, DrainLock, DrainStore
 from vgpu_console.actions.drain_world import DrainWorld, Following
@@ -432,23 +432,12 @@ class DrainRunner:
 
     def _make_view(self) -> DrainView:
         with self._guard:
-            drain = self._drain
-            bound = self._at_once()
-            most = drain.max_parallel if bound.most is None else min(drain.max_parallel, bound.most)
             open_ids = sorted({id for ids in self._to_accept.values() for id in ids})
-            return DrainView(
-                id=drain.id,
-                cloud=drain.cloud,
-                host=drain.host,
-                status=drain.status,
-                why="; ".join(w for w in (drain.why, self._note, self._unsaved) if w),
-                at=self._clock(),
-                started=drain.created,
-                ended=drain.ended,
-                at_once=most,
-                at_once_why=bound.why if most != drain.max_parallel else "as asked for",
-                counts=drain.counts,
-                rows=tuple(row_of(i, self._followed.get(i.server)) for i in drain.items),
+            return view_of(
+                self._drain,
+                self._at_once(),
+                self._clock(),
+                self._followed,
+                notes=tuple(w for w in (self._note, self._unsaved) if w),
                 to_accept=tuple(open_ids),
-                enable_again=enable_command(drain),
             )
