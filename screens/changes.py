@@ -22,6 +22,7 @@ from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceKind
 from vgpu_console.screens.change_run import ChangeRun, Replan
 from vgpu_console.screens.device_changes import DeviceChanges
+from vgpu_console.screens.drain_changes import DrainChanges
 from vgpu_console.screens.limit_changes import LimitChanges
 from vgpu_console.screens.migration_changes import MigrationChanges
 from vgpu_console.screens.render.plans import outcome_word
@@ -70,6 +71,7 @@ class Changes:
         self.limits = LimitChanges(app, self)
         self.devices = DeviceChanges(app, self)
         self.moves = MigrationChanges(app, self)
+        self.drains = DrainChanges(app, self)
         self._again: _Again | None = None
 
     @property
@@ -232,6 +234,7 @@ class Changes:
         """The console is being left: nothing more is begun, and nothing is waited for."""
         if self.run is not None:
             self.run.stop()
+        self.drains.leave()
 
     # What was under way when a console ended ------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from textual import on
@@ -133,6 +133,13 @@ class DashboardScreen(ViewScreen):
         if pane is None or pane.id != "hosts-pane" or pane.table.cursor_id is None:
             return ()
         return (DeviceTarget(pane.table.cursor_id, "host"),)
+
+    def drain_target(self) -> Mapping[str, frozenset[str] | None]:
+        """The marked hosts, else the one under the cursor, while the hosts have the focus."""
+        pane = self.pane if self.is_mounted else None
+        if pane is None or pane.id != "hosts-pane" or pane.table.cursor_id is None:
+            return {}
+        return dict.fromkeys(sorted(pane.table.marks) or [pane.table.cursor_id])
 
     @on(FleetTable.Moved)
     def _other_row(self) -> None:

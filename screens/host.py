@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual import on
 from textual.containers import Container, VerticalScroll
@@ -111,6 +111,11 @@ class HostScreen(ViewScreen):
         """The server that holds the vGPU under the cursor."""
         table = self.query_one(TablePane).table if self.is_mounted else None
         return self._servers.get(table.cursor_id or "") if table is not None else None
+
+    def drain_target(self) -> Mapping[str, frozenset[str] | None]:
+        """This host with everything on it."""
+        snapshot = self.console.snapshot
+        return {self.host: None} if snapshot is not None and snapshot.host(self.host) is not None else {}
 
     @on(FleetTable.Moved)
     @on(FleetTable.Marked)

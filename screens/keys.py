@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len
 from textual.binding import ActiveBinding, Binding
@@ -17,9 +17,9 @@ from textual.binding import ActiveBinding, Binding
 from vgpu_console.actions.registry import ACTIONS, Action
 from vgpu_console.screens.widgets.cells import Span
 
-Scope = Literal["app", "view", "fleet", "timeline"]
-"""Where a key is bound: on the application, on every view with a table, on the fleet's own screens only, or on the
-timeline of a live migration."""
+Scope = Literal["app", "view", "fleet", "timeline", "drain", "doctor", "replay"]
+"""Where a key is bound: on the application, on every view with a table, on the fleet's own screens only, on the
+timeline of a live migration, on the table of a drain, on the doctor's findings, or wherever a recording is shown."""
 
 Group = Literal["Views", "Table", "Change", "Fleet", "Console"]
 
@@ -42,6 +42,8 @@ class Key:
     shown: bool = False
     reason: str = ""
     views: tuple[str, ...] = ()
+    priority: bool = False
+    """It works over dialogs too, and what is typed right after it goes to the dialog that it opens."""
 
     @property
     def first(self) -> str:
@@ -51,7 +53,7 @@ class Key:
 
 _WORDS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "migrate.start": (
-        "migrate",
+        "move",
         ("fleet", "servers", "host", "migrations", "timeline"),
         "Check a live migration of the server under the cursor, and begin it",
     ),
@@ -60,7 +62,7 @@ _WORDS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "quota.default": ("default", ("quota",), ""),
     "mdev.create": ("new", ("fleet", "host"), "New vGPUs: create mediated devices, or set a function's type"),
     "mdev.remove": ("remove", ("host",), "Remove vGPUs: mediated devices, or a function's type"),
-    "mdev.start": ("start/stop", ("host",), "Start a mediated device that is defined, or stop one that runs"),
+    "mdev.start": ("on/off", ("host",), "Start a mediated device that is defined, or stop one that runs"),
     "mdev.autostart": ("auto", ("host",), "Start a mediated device with its function from now on, or no longer"),
     "sriov.enable": ("VFs", ("host",), "Enable a GPU's virtual functions"),
 }
@@ -102,10 +104,65 @@ _TIMELINE = (
     _on_timeline("timeline.copy", "c", "copy_commands", "copy commands", "Copy the commands that mend a migration"),
 )
 
+
+def _on_drain(id: str, keys: str, word: str, help: str) -> Key:
+    return Key(id, keys, f"drain_key('{id}')", word, help, "Change", "drain", shown=True, views=("drain",))
+
+
+_DRAIN = (
+    _on_drain("drain.pause", "P", "pause", "Pause the drain that is shown: migrations go on, no more are started"),
+    _on_drain("drain.resume", "R", "go on", "Go on with the drain that is shown"),
+    _on_drain("drain.stop", "X", "stop", "Stop the drain that is shown: migrations go on to their end"),
+    _on_drain("drain.accept", "C", "checks", "What servers of the drain wait for somebody to accept"),
+    _on_drain("drain.enable", "E", "enable", "Let the scheduler use the drained host again"),
+    _on_drain("drain.report", "i", "report", "The report of the drain: read, copy, write"),
+    _on_drain("drain.commands", "c", "copy commands", "Copy the commands that do the rest of a drain"),
+)
+
+
+def _on_doctor(id: str, keys: str, action: str, word: str, help: str) -> Key:
+    return Key(id, keys, action, word, help, "Fleet", "doctor", shown=True, views=("doctor",))
+
+
+def _on_replay(id: str, keys: str, action: str, word: str, help: str) -> Key:
+    return Key(id, keys, f"replay_{action}", word, f"In a replay: {help}", "Fleet", "replay", shown=bool(word))
+
+
+_REPLAY = (
+    _on_replay("replay.play", "space", "play", "play/pause", "play, or pause"),
+    _on_replay("replay.step", "full_stop", "step(1)", "step", "one frame on, and pause"),
+    _on_replay("replay.step-back", "comma", "step(-1)", "", "one frame back, and pause"),
+    _on_replay("replay.minute", "right_square_bracket", "skip(60)", "minute", "a minute on"),
+    _on_replay("replay.minute-back", "left_square_bracket", "skip(-60)", "", "a minute back"),
+    _on_replay("replay.ten", "greater_than_sign", "skip(600)", "10 min", "ten minutes on"),
+    _on_replay("replay.ten-back", "less_than_sign", "skip(-600)", "", "ten minutes back"),
+    _on_replay("replay.event", "right_parenthesis", "mark(1)", "event", "to where the next finding or migration began"),
+    _on_replay("replay.event-back", "left_parenthesis", "mark(-1)", "", "to where the one before began"),
+    _on_replay("replay.faster", "right_curly_bracket", "speed(1)", "faster", "faster"),
+    _on_replay("replay.slower", "left_curly_bracket", "speed(-1)", "", "slower"),
+    _on_replay("replay.time", "at", "time", "time", "to a time that is typed"),
+)
+"""First in the key line of a replay, where no key changes anything."""
+
+_PLACED = ("migrate.start", "sriov.enable")
+"""Actions whose keys have a place of their own among the others: where room is short the first are said."""
+
 KEYS: tuple[Key, ...] = (
     *(_of_action(one) for one in ACTIONS if one.id == "migrate.start"),
-    *(_of_action(one) for one in ACTIONS if one.id in ACTION_KEYS and one.id != "migrate.start"),
+    Key(
+        "drain",
+        "d",
+        "drain",
+        "drain",
+        "Drain the host under the cursor, or move the marked servers away: the plan first",
+        "Change",
+        "view",
+        shown=True,
+        views=("fleet", "servers", "host"),
+    ),
+    *(_of_action(one) for one in ACTIONS if one.id in ACTION_KEYS and one.id not in _PLACED),
     *_TIMELINE,
+    *_DRAIN,
     Key(
         "nova-side",
         "N",
@@ -117,6 +174,7 @@ KEYS: tuple[Key, ...] = (
         shown=True,
         views=("host",),
     ),
+    *(_of_action(one) for one in ACTIONS if one.id == "sriov.enable"),
     Key(
         "what-if",
         "W",
@@ -128,17 +186,49 @@ KEYS: tuple[Key, ...] = (
         shown=True,
         views=("quota",),
     ),
+    _on_doctor("finding-host", "h", "finding_host", "host", "Go to the host of the finding under the cursor"),
+    _on_doctor(
+        "unlooked", "u", "unlooked", "not looked at", "What the doctor could not look at, and what would show it"
+    ),
     Key("filter", "/", "filter", "filter", "Filter the table as you type; esc clears", "Table", "view", shown=True),
     Key("sort", "s", "sort", "sort", "Choose the column to sort by", "Table", "view", shown=True),
     Key("sort-reverse", "S", "sort_reverse", "reverse", "Reverse the order", "Table", "view"),
     Key("jump", ":", "jump", "go to", "Go to a view, host, server or project by name", "Views", shown=True),
+    Key(
+        "explain",
+        "e",
+        "explain",
+        "explain",
+        "Why this server, project or host has a vGPU, or gets none (a flavor: `:flavor NAME`)",
+        "Fleet",
+        "view",
+        shown=True,
+    ),
     Key("copy", "y", "copy", "copy", "Copy the row's name, id or text", "Table", "view", shown=True),
     Key("help", "?,f1", "help", "help", "All keys that work here, searchable", "Console", shown=True),
-    Key("export", "ctrl+s", "export", "export", "Write this screen as SVG and text files", "Console", shown=True),
+    Key(
+        "export",
+        "ctrl+s",
+        "export",
+        "export",
+        "Write this screen, or a report of the fleet, to a file",
+        "Console",
+        shown=True,
+        priority=True,
+    ),
     Key("view-fleet", "1", "view('fleet')", "fleet", "Hosts, quota and running migrations", "Views"),
     Key("view-servers", "2", "view('servers')", "servers", "Servers with vGPUs", "Views"),
     Key("view-quota", "3", "view('quota')", "quota", "Each project's vGPU limit and use", "Views"),
     Key("view-migrations", "4", "view('migrations')", "migrations", "Live migrations, running and ended", "Views"),
+    Key(
+        "view-doctor",
+        "5,exclamation_mark",
+        "view('doctor')",
+        "doctor",
+        "What is wrong, why, and what mends it",
+        "Views",
+    ),
+    Key("view-journal", "6,J", "view('journal')", "journal", "What was changed, by whom, and how it ended", "Views"),
     Key("previous", "minus,backspace", "previous", "previous", "The view before this one", "Views"),
     Key("back", "escape", "back", "back", "Clear the filter, else one level back; never quits", "Views", "view"),
     Key("wide", "w", "wide", "wide", "The columns that had no room, in turn", "Table", "view"),
@@ -147,6 +237,7 @@ KEYS: tuple[Key, ...] = (
     Key("pane-previous", "shift+tab", "app.focus_previous", "pane", "The pane before", "Table", "view"),
     Key("refresh", "r", "refresh_now", "refresh", "Ask every source again now", "Fleet"),
     Key("pause", "p", "pause", "pause", "Hold the screen still, or let it go on", "Fleet"),
+    *_REPLAY,
     Key("palette", "ctrl+p", "command_palette", "palette", "Every command by name", "Console"),
     Key("theme", "T", "theme", "theme", "The next theme", "Console"),
     Key("quit", "q", "quit_or_back", "quit", "Quit; in a detail, back", "Console"),
@@ -159,7 +250,7 @@ BY_ID: Mapping[str, Key] = {key.id: key for key in KEYS}
 def bindings(scope: Scope) -> list[Binding]:
     """Textual's bindings of one scope, each with its id, so that a keymap can move it."""
     return [
-        Binding(k.keys, k.action, k.help, show=k.shown, id=k.id, key_display=None) for k in KEYS if k.scope == scope
+        Binding(k.keys, k.action, k.help, show=k.shown, id=k.id, priority=k.priority) for k in KEYS if k.scope == scope
     ]
 
 
@@ -183,12 +274,41 @@ DIALOG_IDS = (
     "server.host",
     "server.copy",
     "server.migrate",
+    "server.explain",
+    "explain.commands",
+    "explain.copy",
+    "explain.again",
+    "explain.flavor",
+    "explain.project",
+    "explain.host",
     "check.plan",
     "check.next",
     "check.previous",
     "check.again",
     "check.copy",
+    "drain.apply",
+    "drain.accept-check",
+    "drain.to",
+    "drain.more",
+    "drain.fewer",
+    "drain.failures",
+    "drain.service",
+    "drain.again",
+    "drain.copy",
+    "destinations.any",
+    "left.go-on",
+    "left.look",
+    "left.failed",
+    "left.next",
+    "left.previous",
+    "left.copy",
+    "accept.next",
+    "accept.apply",
+    "report.copy",
+    "report.write",
     "finding.copy",
+    "finding.host",
+    "finding.server",
     "confirm.yes",
     "confirm.no",
     "confirm.apply",
@@ -244,7 +364,7 @@ def key_line(
         key = BY_ID.get(one.binding.id or "")
         if one.binding.id is not None and one.binding.show and (key is None or not key.views or view in key.views):
             live.setdefault(one.binding.id, one)
-    order = ["table.open", *BY_ID]
+    order = ["table.open", *(key.id for key in _REPLAY), *BY_ID]
     entries: list[tuple[str, str, str, bool]] = []
     for name in sorted(live, key=lambda n: order.index(n) if n in order else len(order)):
         one = live[name]
@@ -282,6 +402,7 @@ _SHOWN_AS = {
     "plus": "+",
     "escape": "esc",
     "question_mark": "?",
+    "exclamation_mark": "!",
     "slash": "/",
     "colon": ":",
     "space": "space",
@@ -292,6 +413,13 @@ _SHOWN_AS = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "circumflex_accent": "^",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "at": "@",
 }
 
 
@@ -311,9 +439,23 @@ def words_line(*pairs: tuple[str, str]) -> list[Span]:
     return [(" ", ""), *(span for key, word in pairs for span in ((key, "accent"), (f" {word}  ", "")))]
 
 
+class KeyRow(NamedTuple):
+    """A key for the manual: as it is typed, what it does, its name in ``[keys]``, and what it is about."""
+
+    key: str
+    help: str
+    id: str
+    group: str
+
+
+def key_rows() -> list[KeyRow]:
+    """Every key that can be pressed somewhere, those of tables first."""
+    rows = [KeyRow(key_words(b.key), TABLE_KEYS[b.id or ""][1], b.id or "", "Table") for b in _table_bindings()]
+    return rows + [KeyRow(key_words(k.keys), k.help, k.id, k.group) for k in KEYS if not k.reason]
+
+
 def markdown_table() -> str:
     """The keys as a Markdown table, for the README."""
     lines = ["| Key | Does | Name in `[keys]` |", "|---|---|---|"]
-    lines += [f"| `{key_words(b.key)}` | {TABLE_KEYS[b.id or ''][1]} | `{b.id}` |" for b in _table_bindings()]
-    lines += [f"| `{key_words(k.keys)}` | {k.help} | `{k.id}` |" for k in KEYS if not k.reason]
+    lines += [f"| `{row.key}` | {row.help} | `{row.id}` |" for row in key_rows()]
     return "\n".join(lines) + "\n"

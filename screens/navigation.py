@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, cast
 
+from vgpu_console.model.nova import Flavor
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.rules.explain.chain import Kind
 from vgpu_console.screens.changes import Changes
 from vgpu_console.screens.view import ViewScreen
 from vgpu_console.screens.widgets.narrow_updates import NarrowUpdates
 from vgpu_console.text import plain
+
+if TYPE_CHECKING:
+    from vgpu_console.app import VgpuConsoleApp
+    from vgpu_console.screens.seams import FleetEngine
 
 TOAST_CHARS = 400
 
@@ -18,6 +25,7 @@ class Navigation(NarrowUpdates[int]):
 
     snapshot: Snapshot | None
     changes: Changes
+    engine: FleetEngine | None
     _previous_view: str | None = None
 
     def say(self, text: str, severity: Literal["information", "warning", "error"] = "information") -> None:
@@ -50,6 +58,10 @@ class Navigation(NarrowUpdates[int]):
     def open_drain(self, drain_id: str) -> None:
         """Show a drain with all its servers."""
         self.call_next(self._open_drain, drain_id)
+
+    def open_explanation(self, kind: Kind, object_id: str) -> None:
+        """Show why a server, flavor or project (by its id) or a host is as it is, over whatever is in front."""
+        self.call_next(self._open_explanation, kind, object_id)
 
     def open_row(self, view: str, row_id: str) -> None:
         """Show a view with the cursor on one of its rows."""
@@ -100,7 +112,9 @@ class Navigation(NarrowUpdates[int]):
 
         moves = self.changes.moves
         migrate = None if moves.why_not_check(server_id) else lambda: moves.begin(server_id)
-        await self.push_screen(ServerDialog(server, self.snapshot, migrate), chosen)
+        await self.push_screen(
+            ServerDialog(server, self.snapshot, migrate, lambda: self.open_explanation("server", server_id)), chosen
+        )
 
     async def _open_timeline(self, migration: str, server_id: str, name: str) -> None:
         from vgpu_console.screens.timeline import TimelineScreen
@@ -117,6 +131,11 @@ class Navigation(NarrowUpdates[int]):
             await self._go("migrations")
         await self._leave_details()
         await self.push_screen(DrainScreen(drain_id))
+
+    async def _open_explanation(self, kind: Kind, object_id: str) -> None:
+        from vgpu_console.screens.explaining import open_explanation
+
+        open_explanation(cast("VgpuConsoleApp", self), kind, object_id)
 
     async def _open_row(self, view: str, row_id: str) -> None:
         await self._go(view)
@@ -154,7 +173,12 @@ class Navigation(NarrowUpdates[int]):
             if target is not None:
                 self.follow(*target)
 
-        self.push_screen(Jump(self.snapshot), chosen)
+        self.push_screen(Jump(self.snapshot, self.flavors()), chosen)
+
+    def flavors(self) -> Sequence[Flavor]:
+        """The flavors that Nova told of."""
+        nova = self.engine.facts().nova if self.engine is not None else None
+        return (nova.flavors if nova is not None else None) or ()
 
     def follow(self, kind: str, name: str) -> None:
         """Go to a target of the jump line or the palette."""
@@ -167,5 +191,7 @@ class Navigation(NarrowUpdates[int]):
             self.open_server(name)
         elif kind == "project":
             self.open_row("quota", name)
+        elif kind == "flavor":
+            self.open_explanation("flavor", name)
         else:
             self.call_next(self.run_action, name)

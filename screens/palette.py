@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from vgpu_console.app import VgpuConsoleApp
 
 _MOST = 40
-_HELP = {"view": "view", "host": "host", "server": "server", "project": "project quota", "command": "command"}
+_HELP = {
+    "view": "view",
+    "host": "host",
+    "server": "server",
+    "project": "project quota",
+    "flavor": "explain flavor",
+    "command": "command",
+}
 
 
 class ConsoleCommands(Provider):
@@ -52,7 +59,8 @@ class ConsoleCommands(Provider):
             points = score(query, words)
             if points:
                 yield Hit(points / 1000, Content(words), run, text=words)
-        places = [(score(query, t.word), t) for t in all_targets(self._console.snapshot) if t.kind != "command"]
+        targets = all_targets(self._console.snapshot, self._console.flavors())
+        places = [(score(query, t.word), t) for t in targets if t.kind != "command"]
         best = sorted((p for p in places if p[0]), key=lambda p: -p[0])[:_MOST]
         for points, target in best:
             shown = plain(target.word, 120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import cast
 
 from textual import on
 from textual.widget import Widget
@@ -11,6 +12,7 @@ from textual.widget import Widget
 from vgpu_console.model.snapshot import Finding, ProjectQuota, Snapshot
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import audit, empty, quota
+from vgpu_console.screens.render.marks import Mark, MarkIndex
 from vgpu_console.screens.render.row_cache import RowCache
 from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
@@ -24,7 +26,10 @@ class QuotaScreen(ViewScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: RowCache[ProjectQuota] = RowCache(quota.row_id, lambda q, _: quota.quota_row(q))
+        self._rows: RowCache[ProjectQuota] = RowCache(
+            quota.row_id, lambda q, mark: quota.quota_row(q, cast("Mark | None", mark))
+        )
+        self._marks = MarkIndex()
         self._several = True
 
     def body(self) -> Iterable[Widget]:
@@ -48,8 +53,12 @@ class QuotaScreen(ViewScreen):
             pane.set_columns(
                 [replace(c, priority=0 if several else 9) if c.key == "resource" else c for c in quota.COLUMNS]
             )
+        marks = self._marks.of(snapshot)
         pane.show(
-            self._rows.rows(q for q in rows if not pane.faults_only or quota.is_fault(q)),
+            self._rows.rows(
+                (q for q in rows if not pane.faults_only or quota.is_fault(q)),
+                mark=lambda q: marks.of("project", q.project) or marks.of("project", q.project_id),
+            ),
             empty=empty.why_no_quotas(snapshot),
             of=len(rows),
         )
@@ -89,9 +98,9 @@ class QuotaScreen(ViewScreen):
         event.stop()
         finding = self._finding(event.row_id)
         if finding is not None:
-            from vgpu_console.screens.dialogs.finding import FindingDialog
+            from vgpu_console.screens.finding_actions import open_finding
 
-            self.app.push_screen(FindingDialog(finding))
+            open_finding(self.console, finding)
         else:
             self.console.open_project(*quota.target_of(event.row_id))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from textual import on
 from textual.widget import Widget
 
 from vgpu_console.model.snapshot import Snapshot, VgpuServer
 from vgpu_console.screens.render import empty, servers
+from vgpu_console.screens.render.marks import Mark, MarkIndex, Marks
 from vgpu_console.screens.render.row_cache import RowCache
 from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.view import TablePane, ViewScreen
@@ -22,7 +24,10 @@ class ServersScreen(ViewScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: RowCache[VgpuServer] = RowCache(lambda s: s.id, lambda s, _: servers.server_row(s))
+        self._rows: RowCache[VgpuServer] = RowCache(
+            lambda s: s.id, lambda s, mark: servers.server_row(s, cast("Mark | None", mark))
+        )
+        self._marks = MarkIndex()
 
     def body(self) -> Iterable[Widget]:
         """One table."""
@@ -31,8 +36,12 @@ class ServersScreen(ViewScreen):
     def show_snapshot(self, snapshot: Snapshot | None, now: float) -> None:
         """Bring the table up to date."""
         pane = self.query_one(TablePane)
+        marks = self._marks.of(snapshot)
         pane.show(
-            self._rows.rows(s for s in snapshot.servers if not pane.faults_only or servers.is_fault(s))
+            self._rows.rows(
+                (s for s in snapshot.servers if not pane.faults_only or _needs_an_eye(s, marks)),
+                mark=lambda s: marks.of_id(s.id),
+            )
             if snapshot
             else [],
             empty=empty.why_no_servers(snapshot),
@@ -55,6 +64,21 @@ class ServersScreen(ViewScreen):
         """The server under the cursor."""
         return self.pane.table.cursor_id if self.pane is not None else None
 
+    def drain_target(self) -> Mapping[str, frozenset[str] | None]:
+        """The marked servers, each with the host that it is to leave."""
+        snapshot = self.console.snapshot
+        marks = self.pane.table.marks if self.is_mounted and self.pane is not None else frozenset()
+        found: dict[str, set[str]] = {}
+        for server in snapshot.servers if snapshot is not None and marks else ():
+            if server.id in marks and server.host:
+                found.setdefault(server.host, set()).add(server.id)
+        return {host: frozenset(found[host]) for host in sorted(found)}
+
+    @on(FleetTable.Moved)
+    @on(FleetTable.Marked)
+    def _other_row(self) -> None:
+        self.show_keys()
+
     def _server(self, row_id: str) -> VgpuServer | None:
         snapshot = self.console.snapshot
         return next((s for s in snapshot.servers if s.id == row_id), None) if snapshot else None
@@ -73,3 +97,8 @@ class ServersScreen(ViewScreen):
             if server.host:
                 choices.append(("h", "host name", server.host))
         return choices
+
+
+def _needs_an_eye(server: VgpuServer, marks: Marks) -> bool:
+    mark = marks.of_id(server.id)
+    return servers.is_fault(server) or (mark is not None and mark.fault)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from vgpu_console.model.nova import Flavor
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens.render.frame import VIEWS
 
@@ -30,6 +31,8 @@ ALIASES = {
     "projects": "quota",
     "mig": "migrations",
     "moves": "migrations",
+    "changes": "journal",
+    "log": "journal",
 }
 """Other words for the views."""
 
@@ -54,11 +57,13 @@ _KINDS = {
     "vm": "server",
     "project": "project",
     "p": "project",
+    "flavor": "flavor",
+    "f": "flavor",
 }
 
 
-def all_targets(snapshot: Snapshot | None) -> list[Target]:
-    """Every place, the views first."""
+def all_targets(snapshot: Snapshot | None, flavors: Iterable[Flavor] = ()) -> list[Target]:
+    """Every place, the views first; of a flavor that is why it finds a host, or none."""
     targets = list(FIXED)
     if snapshot is not None:
         targets += [Target("host", h.name, h.name, "host") for h in snapshot.hosts]
@@ -67,6 +72,7 @@ def all_targets(snapshot: Snapshot | None) -> list[Target]:
             Target("project", q.project, f"{q.project_id}/{q.resource}", f"project {q.resource}")
             for q in snapshot.quotas
         ]
+    targets += [Target("flavor", f.name or f.id, f.id, "explain flavor") for f in flavors]
     return targets
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.rules.explain.chain import Kind
 from vgpu_console.screens import keys
 from vgpu_console.screens.lines import Lines
 from vgpu_console.screens.render import frame
@@ -154,6 +155,7 @@ class ViewScreen(Screen[None]):
             with Container(id="body"):
                 yield from self.body()
             yield FilterLine()
+            yield from self.console.frame_lines()
             yield SpanLine(id="keys")
         yield Lines(
             (("This window is too small.", "warn"),), (("60 × 15 characters are the least.", "muted"),), id="too-small"
@@ -187,7 +189,7 @@ class ViewScreen(Screen[None]):
             return
         snapshot, now = self.console.snapshot, self.console.now()
         narrow = self.narrow
-        notices: list[Span] = [("‖ PAUSED", "warn")] if self.console.paused else []
+        notices = self.console.notices()
         if snapshot is not None:
             self.query_one(TitleLine).show(snapshot.identity, *notices)
             self.query_one(SourceStrip).show(snapshot)
@@ -256,6 +258,10 @@ class ViewScreen(Screen[None]):
         """The id of the server that a key is about: that of the row under the cursor."""
         return None
 
+    def drain_target(self) -> Mapping[str, frozenset[str] | None]:
+        """The hosts that servers are to leave, each with those servers; None: all of them. Empty: nothing is meant."""
+        return {}
+
     def why_not(self, action_id: str) -> str:
         """Why an action is not possible here and now; "" when it is."""
         if action_id.startswith("migrate."):
@@ -267,7 +273,9 @@ class ViewScreen(Screen[None]):
 
     def unavailable(self) -> dict[str, str]:
         """The ids of the keys for changes that are not possible here and now, with why."""
-        return {one: why for one in keys.ACTION_KEYS if (why := self.why_not(one))}
+        found = {one: why for one in keys.ACTION_KEYS if (why := self.why_not(one))}
+        why = self.console.changes.drains.why_not(self.drain_target())
+        return {**found, "drain": why} if why else found
 
     def action_act(self, action_id: str) -> None:
         """Begin what the key of an action means on what is under the cursor or marked, or say why it cannot be."""
@@ -281,6 +289,15 @@ class ViewScreen(Screen[None]):
         else:
             self.console.changes.devices.begin(action_id, self.device_targets(action_id))
 
+    def action_drain(self) -> None:
+        """Show the plan of a drain of what is under the cursor or marked, or say why there is none."""
+        wanted = self.drain_target()
+        why = self.console.changes.drains.why_not(wanted)
+        if why:
+            self.console.say(f"drain: {why}", "warning")
+        else:
+            self.console.changes.drains.begin(wanted)
+
     def action_nova_side(self) -> None:
         """Show what Nova and Placement are told of the host under the cursor."""
         target = next(iter(self.device_targets("nova-side")), None)
@@ -290,6 +307,25 @@ class ViewScreen(Screen[None]):
         from vgpu_console.screens.dialogs.nova_side import NovaSideDialog
 
         self.app.push_screen(NovaSideDialog(target.host, self.console.snapshot))
+
+    def explain_target(self) -> tuple[Kind, str] | None:
+        """What is under the cursor, to be explained: a server before the host it is on, a host before a project."""
+        server = self.server_target()
+        if server is not None:
+            return "server", server
+        device = next(iter(self.device_targets("explain")), None)
+        if device is not None:
+            return "host", device.host
+        limit = next(iter(self.limit_targets()), None)
+        return ("project", limit.project_id) if limit is not None else None
+
+    def action_explain(self) -> None:
+        """Show why what is under the cursor has a vGPU, or gets none."""
+        target = self.explain_target()
+        if target is None:
+            self.console.say("no server, host or project is under the cursor (: flavor NAME explains a flavor)")
+        else:
+            self.console.open_explanation(*target)
 
     def action_what_if(self) -> None:
         """Ask whether a project could start servers now."""

@@ -8,13 +8,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 
 from vgpu_console.config import APP, ConfigError, DemoChoice, Settings
 from vgpu_console.model.snapshot import Snapshot
@@ -25,9 +26,11 @@ from vgpu_console.screens.migration_changes import MoveEnded, MovesChanged
 from vgpu_console.screens.navigation import Navigation
 from vgpu_console.screens.palette import ConsoleCommands
 from vgpu_console.screens.render.words import block
+from vgpu_console.screens.saving import Saving
 from vgpu_console.screens.seams import FleetEngine
 from vgpu_console.screens.view import ViewScreen
 from vgpu_console.screens.widgets import cells
+from vgpu_console.screens.widgets.cells import Span
 from vgpu_console.sources.base import SourceError
 from vgpu_console.text import plain
 
@@ -92,6 +95,18 @@ def _migrations() -> Screen[Any]:
     return MigrationsScreen()
 
 
+def _doctor() -> Screen[Any]:
+    from vgpu_console.screens.doctor import DoctorScreen
+
+    return DoctorScreen()
+
+
+def _journal() -> Screen[Any]:
+    from vgpu_console.screens.journal import JournalScreen
+
+    return JournalScreen()
+
+
 class VgpuConsoleApp(Navigation):
     """The console. ``engine_factory`` is called in a thread once the first picture is on the screen."""
 
@@ -102,6 +117,8 @@ class VgpuConsoleApp(Navigation):
         "servers": _servers,
         "quota": _quota,
         "migrations": _migrations,
+        "doctor": _doctor,
+        "journal": _journal,
     }
     DEFAULT_MODE = "fleet"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("app")]
@@ -142,7 +159,7 @@ class VgpuConsoleApp(Navigation):
         self.steady = steady
         """Seconds that never jump, for what counts from one key to the next."""
         self.changes = Changes(self)
-        self._export_folder = export_folder
+        self.saving = Saving(self, export_folder)
         self._clashes: set[str] = set()
         self._interrupted_at = float("-inf")
         self.failure: str | None = None
@@ -226,7 +243,7 @@ class VgpuConsoleApp(Navigation):
 
     def on_drains_left(self, message: DrainsLeft) -> None:
         """Offer to go on with what another console left."""
-        self.changes.drains.offer(message.drains)
+        self.changes.drains.offer_at_start(message.drains)
 
     def on_move_ended(self, message: MoveEnded) -> None:
         """Tell the end of a followed live migration, and show it where it is listed."""
@@ -248,6 +265,14 @@ class VgpuConsoleApp(Navigation):
     def now(self) -> float:
         """Seconds since the epoch, by the clock that the app was given."""
         return self._clock()
+
+    def frame_lines(self) -> Iterable[Widget]:
+        """Lines that every view has above its keys; none here."""
+        return ()
+
+    def notices(self) -> list[Span]:
+        """What the first line says beside who may do what."""
+        return [("‖ PAUSED", "warn")] if self.paused else []
 
     @property
     def paused(self) -> bool:
@@ -357,22 +382,8 @@ class VgpuConsoleApp(Navigation):
         self.say(f"copied {what}: {shown}")
 
     def action_export(self) -> None:
-        """Write the screen as SVG and as text into the state folder."""
-        from vgpu_console.screens import export
-
-        picture = export.picture_of(self)
-        folder = self._export_folder or export.default_folder()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.now()))
-
-        def write() -> None:
-            try:
-                paths = export.write(folder, f"vgpu-console-{stamp}", picture)
-            except OSError as error:
-                self.call_from_thread(self.say, f"not written: {folder}: {error.strerror or error}", "error")
-            else:
-                self.call_from_thread(self.say, f"written: {paths[0]} and {paths[1].name}")
-
-        self.run_worker(write, thread=True, group="export", exit_on_error=False)
+        """Write the screen in front, or a report of the fleet, into a file."""
+        self.saving.ask()
 
 
 def run(settings: Settings, demo: DemoChoice | None = None) -> int:

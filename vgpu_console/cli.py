@@ -14,17 +14,33 @@ import click
 
 from vgpu_console import (
     __version__,
+    cli_doctor,
     cli_drain,
+    cli_explain,
+    cli_journal,
     cli_layout,
+    cli_manual,
     cli_mdev,
     cli_migrate,
     cli_nova_conf,
     cli_quota,
+    cli_record,
+    cli_report,
     cli_run,
     cli_sriov,
 )
 from vgpu_console.cli_options import FORMATS, GIVEN, examples, given_of, global_options, output_option, remember
 from vgpu_console.cli_run import INTERRUPTED, NAME, OK, USAGE
+
+
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("See", ("hosts", "gpus", "mdevs", "types", "servers", "quota", "migrations", "providers", "snapshot")),
+    ("Understand", ("doctor", "explain", "nova-conf")),
+    ("Change", ("migrate", "drain", "mdev", "sriov", "layout", "journal")),
+    ("Hand over", ("report", "diff", "record", "replay")),
+    ("This program", ("config", "demo", "man", "completion", "version")),
+)
+"""The commands in the order of the help, by what they are for."""
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -52,7 +68,15 @@ class Console(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of their use, not of the alphabet."""
-        return list(self.commands)
+        return [name for _, names in SECTIONS for name in names]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for."""
+        width = max(len(name) for name in self.commands)
+        for title, names in SECTIONS:
+            with formatter.section(title):
+                rows = [(f"{name:<{width}}", self.commands[name].get_short_help_str(100)) for name in names]
+                formatter.write_dl(rows)
 
     def main(
         self,
@@ -197,7 +221,13 @@ for _command in (
     cli_sriov.sriov,
     cli_layout.layout,
     cli_nova_conf.nova_conf,
-    cli_quota.journal,
+    cli_doctor.doctor,
+    cli_explain.explain,
+    cli_report.report,
+    cli_report.diff,
+    cli_record.record,
+    cli_record.replay,
+    cli_journal.journal,
 ):
     console.add_command(_command)
 
@@ -253,6 +283,9 @@ def config(ctx: click.Context, output: str) -> int:
 def demo(ctx: click.Context, serve: bool, port: int | None) -> int:
     """The console on the embedded cloud, or that cloud's APIs for other clients.
 
+    Scenarios: small (the default), moves (to try live migration), well (nothing is wrong), and ill-ID for each
+    diagnosis of the doctor: the well fleet with that one thing wrong. A number makes a fleet of so many hosts.
+
     With --serve, stdout gets the export lines that point any OpenStack client in another shell at it.
     """
     ctx.meta.setdefault(GIVEN, {}).setdefault("demo", (True, "demo"))
@@ -305,3 +338,7 @@ def version() -> int:
         except PackageNotFoundError:
             click.echo(f"{package} not installed")
     return OK
+
+
+for _command in (cli_manual.man, cli_manual.completion):
+    console.add_command(_command)

@@ -31,6 +31,7 @@ from vgpu_console.cli_run import (
     PARTIAL,
     REFUSED,
     demo_of,
+    forget_typed,
     is_dark,
     layout,
     no_connection,
@@ -218,6 +219,7 @@ def _confirmed(plan: DrainPlan, asked: Asked) -> frozenset[str] | None:
     if asked.disable:
         what = f"disable nova-compute of {plan.host} and {what}"
     question = f"Accept {', '.join(missing)} and {what}?" if missing else f"{what[0].upper()}{what[1:]}?"
+    forget_typed()
     if not click.confirm(question, default=False, err=True):
         say(f"{NAME}: refused: not confirmed; nothing was sent")
         return None
@@ -254,6 +256,7 @@ def resume_drain(given: Given, id: str | None, asked: Asked) -> int:
             return REFUSED
         left = sum(not i.final for i in drain.items)
         say(f"drain of {drain.host}, begun by {drain.by or 'somebody'}: {left} of {len(drain.items)} servers are left")
+        forget_typed()
         if not asked.yes and not click.confirm("Go on with it?", default=False, err=True):
             say(f"{NAME}: refused: not confirmed; nothing was sent")
             return REFUSED

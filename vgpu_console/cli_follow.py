@@ -90,13 +90,21 @@ class Followed(NamedTuple):
 def following(
     what: Followed, turns: Turns, snapshot: Callable[[], Snapshot] | None = None
 ) -> Iterator[tuple[Followers, list[str]]]:
-    """Followers that are begun, and the lines of what could not be kept; what has settled goes into the history."""
+    """Followers that are begun, and the lines of what could not be kept; what has settled goes into the history.
+
+    So does what is found under way: a console that takes over from a killed one has the prediction and the type there.
+    """
     notes: list[str] = []
+
+    def found(timeline: Timeline) -> None:
+        notes.extend(keep(timeline, what.fleet.history(), None, what.cloud))
 
     def settled(timeline: Timeline) -> None:
         notes.extend(keep(timeline, what.fleet.history(), what.journal, what.cloud))
 
-    followers: Followers = what.fleet.followers(snapshot=snapshot or (lambda: what.snapshot), on_settled=settled)
+    followers: Followers = what.fleet.followers(
+        snapshot=snapshot or (lambda: what.snapshot), on_found=found, on_settled=settled
+    )
     turns.follow(followers)
     try:
         yield followers, notes

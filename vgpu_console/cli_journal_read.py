@@ -89,9 +89,7 @@ def show_run(given: Mapping[str, tuple[Any, str]], form: str, name: str) -> int:
     found = [run for run in runs(Journal(path).entries()) if run.run.startswith(name)]
     if len(found) != 1:
         several = ", ".join(run.run for run in found[:4])
-        say(
-            f"{'several runs begin with' if found else 'no run'} {plain(name)}{f': {several}' if found else ''} in {path}"
-        )
+        say(f"several runs begin with {plain(name)}: {several}" if found else f"no run {plain(name)} in {path}")
         return USAGE
     (run,) = found
     if form == "json":

@@ -263,7 +263,9 @@ def migrations(
     if not history:
         if percentiles or last:
             raise click.UsageError(f"{'--percentiles' if percentiles else '--last'} needs --history", ctx)
-        return cli_run.show_view("migrations", given_of(ctx), output, host, project)
+        from vgpu_console.cli_migrate_history import measured
+
+        return cli_run.show_view(measured(given_of(ctx)), given_of(ctx), output, host, project)
     from vgpu_console.cli_migrate_history import show_history
 
     return show_history(given_of(ctx), output, host, project, last=last, by_pairs=percentiles)

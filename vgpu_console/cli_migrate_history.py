@@ -7,11 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from vgpu_console.cli_migrate_text import range_words
 from vgpu_console.cli_output import write
 from vgpu_console.cli_run import FAILED, NAME, OK, demo_of, layout, say, settings_of
 from vgpu_console.migration_history import HistoryError, MigrationHistory, MigrationRecord, default_path, percentiles
-from vgpu_console.views import Column, View
+from vgpu_console.model.snapshot import Migration, Snapshot
+from vgpu_console.view_filters import Filters
+from vgpu_console.views import VIEWS, Column, View
 
 
 def _get(name: str) -> Any:
@@ -89,6 +93,31 @@ _PERCENTILES = _view(
         Column("max_ms", _get("most"), right=True),
     ),
 )
+
+
+def measured(given: Mapping[str, tuple[Any, str]]) -> View:
+    """The view of the cloud's migrations with the downtimes that this console has measured: Nova knows none.
+
+    A history that cannot be read is told, and the view has none then.
+    """
+    settings, demo = settings_of(given), demo_of(given)
+    view = VIEWS["migrations"]
+    try:
+        records = MigrationHistory(default_path(demo is not None)).records(
+            cloud=settings.cloud if demo is None else None
+        )
+    except HistoryError as error:
+        say(f"{NAME}: {error}")
+        return view
+    known = {r.migration: round(r.downtime_ms) for r in records if r.downtime_ms is not None}
+
+    def rows(snapshot: Snapshot, filters: Filters) -> list[Migration]:
+        return [
+            msgspec.structs.replace(m, downtime_ms=known.get(m.uuid, m.downtime_ms))
+            for m in view.rows(snapshot, filters)
+        ]
+
+    return view._replace(rows=rows)
 
 
 def show_history(

@@ -190,6 +190,7 @@ def follow_migration(given: Given, server: str, form: str) -> int:
             return error.exit
     hosts = frozenset(h for h in (migration.source, migration.destination) if h)
     with reading(settings, demo, EVERYTHING, hosts) as read:
+        tell_gaps((), read.snapshot.errors)
         past = _remembered(read, migration)
         subject = subject_of(
             read.snapshot,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from vgpu_console.cli_output import UNKNOWN, Layout, write_table
+from vgpu_console.cli_output import Layout, write_table
 from vgpu_console.cli_run import NAME
 from vgpu_console.fleet.precheck import Precheck
 from vgpu_console.model.check import Check
@@ -15,6 +15,7 @@ from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.rules.migration.candidates import Destination
 from vgpu_console.rules.migration.downtime import Downtime
 from vgpu_console.rules.migration.report import check_report
+from vgpu_console.table_formats import UNKNOWN
 from vgpu_console.text import plain
 
 MAX = 4_000
@@ -62,8 +63,9 @@ def write_check(found: Precheck, out: TextIO, layout: Layout) -> None:
     """The answer, the downtime with its arithmetic, the checks from the worst on, the hosts from the best on."""
     out.write(plain(answer(found), MAX) + "\n")
     if found.chosen is not None:
-        out.write(f"\npredicted downtime: {downtime_words(found.chosen.predicted)}\n")
-        out.writelines(f"  {plain(line, MAX)}\n" for line in found.chosen.predicted.basis)
+        if found.chosen.host != found.source:
+            out.write(f"\npredicted downtime: {downtime_words(found.chosen.predicted)}\n")
+            out.writelines(f"  {plain(line, MAX)}\n" for line in found.chosen.predicted.basis)
         out.write("\n")
         write_checks(found.chosen.checks, out, layout)
     if found.candidates:

@@ -6,22 +6,17 @@ by rich within its width; anywhere else it is plain aligned columns that cut not
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
 from vgpu_console.model.snapshot import Snapshot
-from vgpu_console.text import plain
-from vgpu_console.views import Column, View, records
+from vgpu_console.table_formats import UNKNOWN, shown, write_csv, write_markdown
+from vgpu_console.views import View, records
 
-UNKNOWN = "?"
 RICH_ROWS = 2_000
 """Longer tables are written as plain aligned columns also on a terminal: rich takes seconds for 10,000 rows."""
-
-_MAX_CELL = 100_000  # characters: a list of names may be long, each name has passed the gate already
 
 _GOOD = frozenset({"up", "enabled", "active", "ACTIVE", "completed"})
 _BAD = frozenset({"down", "down, disabled", "ERROR", "error", "failed"})
@@ -46,7 +41,7 @@ def write(view: View, rows: Sequence[Any], form: str, out: TextIO, layout: Layou
         write_csv(view.fields(), ([r[name] for name in view.fields()] for r in records(view, rows)), out)
     else:
         columns = [c for c in view.columns if (c.table if form == "table" else c.data)]
-        cells = [[_shown(column, row) for column in columns] for row in rows]
+        cells = [[shown(column, row) for column in columns] for row in rows]
         names = [c.name for c in columns]
         right = [c.right for c in columns]
         if form == "md":
@@ -70,44 +65,6 @@ def snapshot_text(snapshot: Snapshot, *, pretty: bool) -> str:
     ]
     whole = msgspec.json.encode(snapshot)[:-1] + b',"errors":' + msgspec.json.encode(errors) + b"}"
     return (msgspec.json.format(whole, indent=2) if pretty else whole).decode()
-
-
-# --- CSV --------------------------------------------------------------------------------------------------------------
-
-
-def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO) -> None:
-    """Comma-separated, with a header line; a text that a spreadsheet would run as a formula gets ``'`` before it."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_csv_cell(value) for value in row])
-
-
-def _csv_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, (bool, int, float)):
-        return _text(value)
-    text = ";".join(_csv_cell(item) for item in value) if isinstance(value, (list, tuple)) else _text(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-# --- Markdown ---------------------------------------------------------------------------------------------------------
-
-_MARKDOWN = re.compile(r"[\\|`*<>\[\]~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-
-
-def write_markdown(names: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool], out: TextIO) -> None:
-    """A table of GitHub's Markdown; characters that Markdown or HTML would act on are escaped."""
-    out.write("| " + " | ".join(names) + " |\n")
-    out.write("| " + " | ".join("--:" if r else "---" for r in right) + " |\n")
-    for row in rows:
-        out.write("| " + " | ".join(markdown_cell(cell) for cell in row) + " |\n")
-
-
-def markdown_cell(text: str) -> str:
-    """The text so that it stands in a table's cell as it is."""
-    return _MARKDOWN.sub(lambda m: "\\" + m.group(), plain(text, _MAX_CELL))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -193,25 +150,3 @@ def _style(cell: str) -> str:
     if cell in _WARN:
         return "yellow"
     return "dim" if cell in (UNKNOWN, "–") else ""
-
-
-def _shown(column: Column, row: Any) -> str:
-    """A cell for eyes."""
-    if column.show is not None and (words := column.show(row)) is not None:
-        return plain(words, _MAX_CELL)
-    value = column.get(row)
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value) or "–"
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, dict):
-        return plain(msgspec.json.encode(value).decode(), _MAX_CELL)
-    return plain(value)

@@ -29,6 +29,7 @@ from vgpu_console.cli_run import (
     REFUSED,
     Progress,
     demo_of,
+    forget_typed,
     is_dark,
     layout,
     no_connection,
@@ -262,6 +263,9 @@ def _carry_out(settings: Settings, way: Way, proposal: Proposal, read: Reading) 
     say(*proposal.notes)
     possible = [plan for plan in proposal.plans if not plan.blocked_by and not plan.changes_nothing]
     if possible and not way.yes:
+        for plan in proposal.plans:
+            if plan.blocked_by:
+                say("", f"{plan.title}: not possible: {'; '.join(c.evidence for c in plan.blocked_by)}")
         for plan in possible:
             say("", *plan_lines(plan))
         say("")
@@ -312,6 +316,7 @@ def _to_accept(plans: Iterable[Plan], way: Way) -> list[str]:
 def _confirmed(plans: Sequence[Plan], open_checks: Sequence[str]) -> bool:
     """Asks on the terminal; No unless it is said otherwise. Raises click.Abort at ctrl+c and end of input."""
     destroying = [plan for plan in plans if plan.danger == "destroy"]
+    forget_typed()
     for plan in destroying:
         answer = click.prompt(f"Type {plain(plan.target.name)} to go on", err=True, default="", show_default=False)
         if answer != plan.target.name:
@@ -354,8 +359,8 @@ def _applied(
             step = plan.steps[taken] if taken < len(plan.steps) else None
             if isinstance(step, OperatorStep) and word == step.title:
                 progress.clear()
-                say(f"run this on {step.host} now: {step.command}")
-            progress.tell(f"{number} of {len(plans)}: {plan.title}: {word}")
+                say(f"run this on {step.host} now, as root: {step.command}")
+            progress.tell(f"{_of(plans, number)}{plan.title}: {word}")
 
         try:
             outcome = apply(plan, read.world, read.journal, accepted=frozenset(accepted), progress=tell)
@@ -369,11 +374,22 @@ def _applied(
         if not outcome.ok and plan.target.kind == "registered limit":
             missing.add(resource)
         if proposal.chain is not None:
-            if not outcome.ok:
+            if not outcome.ok and not _never_to_be_sent(plan, accepted):
                 broken.add(link)
             if len(plans) > 1:
-                say(f"{number} of {len(plans)}: {plan.title}: {outcome.result}")
+                say(f"{_of(plans, number)}{plan.title}: {outcome.result}")
         yield plan, outcome
+
+
+def _of(plans: Sequence[Plan], number: int) -> str:
+    """``2 of 5: `` where there are several and their titles do not count them already."""
+    count = f"{number} of {len(plans)}"
+    return "" if len(plans) == 1 or plans[number - 1].title.endswith(f"({count})") else f"{count}: "
+
+
+def _never_to_be_sent(plan: Plan, accepted: frozenset[str] | set[str]) -> bool:
+    """Whether it was known before anything was sent that this one is not to be: it tells nothing of the next one."""
+    return bool(plan.blocked_by) or any(c.id not in accepted for c in plan.needs_override)
 
 
 def exit_code(outcomes: Sequence[Outcome], left: int = 0) -> int:
@@ -399,12 +415,19 @@ def _write_outcomes(settings: Settings, way: Way, proposal: Proposal, outcomes: 
         sys.stdout.write("\n" if outcomes else "")
     if outcomes:
         rows = [
-            [plain(o.plan.title), changed(o.plan.before, o.plan.after), o.result, plain(o.message, MAX)]
+            [plain(o.plan.title), changed(o.plan.before, o.plan.after), o.result, plain(_told(o), MAX)]
             for o in outcomes
         ]
         names = [proposal.noun, "change", "result", "message"]
         write_table(names, rows, [False] * 4, sys.stdout, layout(settings), [0, 1, 0, 0])
     sys.stdout.flush()
+
+
+def _told(outcome: Outcome) -> str:
+    """Its message, with the uuid of a device that was made: the next command needs it."""
+    uuid = outcome.plan.target.key.get("uuid")
+    made = outcome.ok and outcome.plan.before.get("state") == "absent" and uuid
+    return f"{outcome.message}: {uuid}" if made else outcome.message
 
 
 def _write_json(proposal: Proposal, records: list[Any]) -> None:

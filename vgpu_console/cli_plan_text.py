@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from vgpu_console.actions.plan import Plan
+from vgpu_console.actions.plan import OperatorStep, Plan, Step
 from vgpu_console.actions.runner import Outcome
 from vgpu_console.text import plain
 
@@ -39,11 +39,16 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [_named("effect", line) for line in plan.effect]
     lines += [_named("check", f"{_STATUS[c.status]:<9} {c.id}: {c.evidence}") for c in plan.checks]
     lines += [_named("command", line) for line in plan.commands]
-    lines += [_named("undo", step.title) for step in plan.inverse]
+    lines += [_named("undo", _by_hand(step)) for step in plan.inverse]
     if plan.inverse_note:
         lines.append(_named("undo", plan.inverse_note))
     lines.append(_named("hash", plan.hash))
     return [plain(line, MAX) for line in lines]
+
+
+def _by_hand(step: Step) -> str:
+    """A step in words, with the command where it is somebody else who takes it."""
+    return f"{step.title}: {step.command}" if isinstance(step, OperatorStep) else step.title
 
 
 _STATUS = {"pass": "pass", "warn": "! warn", "fail": "x fail", "unknown": "? unknown"}

@@ -36,6 +36,16 @@ def say(*lines: str) -> None:
         click.echo(plain(line, 4_000), err=True)
 
 
+def forget_typed() -> None:
+    """Drops what was typed before a question stood there: nobody can have answered what was not yet shown."""
+    import termios
+
+    try:
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    except (OSError, ValueError, termios.error):  # no terminal
+        return
+
+
 def hush() -> None:
     """After stdout could not be written: let what is still buffered fall without another complaint at exit."""
     try:
@@ -114,23 +124,20 @@ def demo_of(given: Mapping[str, tuple[Any, str]]) -> DemoChoice | None:
         if not 1 <= int(name) <= 100_000:
             raise click.UsageError(f"--scenario {name}: a fleet has 1 to 100000 hosts")
         return DemoChoice(int(name))
-    known = _scenarios()
+    from vgpu_console.runtime import scenario_names
+
+    known = scenario_names()
     if name not in known and os.path.isfile(name):
         return DemoChoice(os.path.abspath(name))
     if name not in known:
         import difflib
 
         near = difflib.get_close_matches(name, known, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}, a file, or a number of hosts"
+        named = ", ".join(one for one in known if not one.startswith("ill-"))
+        others = f"there are: {named}, ill-ID for a diagnosis of the doctor, a file, or a number of hosts"
+        hint = f"did you mean {near[0]}?" if near else others
         raise click.UsageError(f"--scenario {name}: no such scenario; {hint}")
     return DemoChoice(name)
-
-
-def _scenarios() -> list[str]:
-    from importlib.resources import files
-
-    folder = files("vgpu_console") / "assets" / "scenarios"
-    return sorted(entry.name.rpartition(".")[0] for entry in folder.iterdir() if "." in entry.name)
 
 
 class Progress:

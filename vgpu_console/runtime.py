@@ -20,6 +20,8 @@ from vgpu_console.rules.catalogue import load_catalogue
 from vgpu_console.sources.base import LibvirtOpener
 
 if TYPE_CHECKING:
+    from vgpu_console.actions.drain_desk import DrainDesk
+    from vgpu_console.actions.drain_store import DrainStore
     from vgpu_console.actions.fleet_world import FleetWorld
     from vgpu_console.actions.journal import Journal
     from vgpu_console.fleet.engine import Engine
@@ -112,6 +114,7 @@ class Fleet:
         """A live engine on this fleet, not yet started."""
         from vgpu_console.actions.migration_desk import MigrationDesk
         from vgpu_console.fleet.engine import Engine
+        from vgpu_console.fleet.explain import last_beginning
         from vgpu_console.sources.nova_migrations import NovaMigrations
 
         engine = Engine(
@@ -135,7 +138,43 @@ class Fleet:
             cloud=self.cloud.spec.cloud or "",
             clock=self._clock,
         )
+        engine.last_action = functools.partial(last_beginning, NovaMigrations(self.cloud, self._clock))
+        engine.drainer = self._drain_desk(engine, engine.mover.followers)
         return engine
+
+    def _drain_desk(self, engine: Engine, followers: Followers) -> DrainDesk:
+        """What drains hosts, over an engine and what follows its migrations."""
+        from vgpu_console.actions.drain_desk import DrainDesk
+        from vgpu_console.actions.drain_follow import TimelineFollowing
+        from vgpu_console.sources.nova_migrations import NovaMigrations
+
+        return DrainDesk(
+            known=lambda: (engine.snapshot, engine.facts()),
+            reader=NovaMigrations(self.cloud, self._clock),
+            ask=self.candidates,
+            world=self.world(),
+            journal=self.journal(),
+            follow=lambda item, source: TimelineFollowing(followers, item, source, engine.snapshot, self._clock),
+            store=self.drain_store(),
+            settings=self.downtime_settings,
+            past=self._past_moves,
+            clock=self._clock,
+        )
+
+    def _past_moves(self) -> tuple[PastMove, ...]:
+        """What downtimes are predicted from; nothing where the history cannot be read."""
+        from vgpu_console.migration_history import HistoryError
+
+        try:
+            return self.history().past_moves(self.cloud.spec.cloud or "")
+        except HistoryError:
+            return ()
+
+    def drain_store(self) -> DrainStore:
+        """Where drains are written down."""
+        from vgpu_console.actions.drain_store import DrainStore, default_folder
+
+        return DrainStore(default_folder(self._demo is not None))
 
     def precheck(
         self,
@@ -212,6 +251,7 @@ class Fleet:
         *,
         snapshot: Callable[[], Snapshot],
         on_change: Callable[[], None] = lambda: None,
+        on_found: Callable[[Timeline], None] = lambda timeline: None,
         on_settled: Callable[[Timeline], None] = lambda timeline: None,
     ) -> Followers:
         """Followers of this cloud's migrations, not yet started; ``snapshot`` gives the latest joined view."""
@@ -223,6 +263,7 @@ class Fleet:
             address=self.libvirt_address,
             snapshot=snapshot,
             on_change=on_change,
+            on_found=on_found,
             on_settled=on_settled,
             clock=self._clock,
         )
@@ -255,6 +296,7 @@ class Fleet:
                 shell=self._host_shell if settings.ssh.enabled else None,
                 ssh_timeout_s=settings.ssh.timeout,
                 shell_changes=self.shell_changes,
+                on_taken=self.collector.ask_again,
             )
             self._world = FleetWorld(cloud, hosts)
         return self._world
@@ -263,7 +305,7 @@ class Fleet:
         """Where changes are written down."""
         from vgpu_console.actions.journal import Journal, default_path
 
-        return Journal(default_path(self._demo is not None), self._clock)
+        return Journal(default_path(self._demo is not None), self._clock, self._settings.journal.syslog)
 
     def close(self) -> None:
         """Close the sources and what they share."""
@@ -370,3 +412,13 @@ def read_once(
 def open_engine(settings: Settings, demo: DemoChoice | None, clock: Callable[[], float] = time.time) -> Engine:
     """A live engine for the screens. Raises SourceError when no connection can be tried."""
     return Fleet(settings, demo, clock=clock).engine()
+
+
+def scenario_names() -> list[str]:
+    """The embedded cloud's scenarios: those of files first, then one for each diagnosis of the doctor."""
+    from importlib.resources import files
+
+    from vgpu_console.simulator.illnesses import names
+
+    folder = files("vgpu_console") / "assets" / "scenarios"
+    return [*sorted(entry.name.rpartition(".")[0] for entry in folder.iterdir() if "." in entry.name), *names()]

@@ -202,7 +202,8 @@ def _server_host(server: VgpuServer) -> str | None:
 
 
 def _type_names(gpu: PhysicalGpu) -> list[str]:
-    return [t.type_name or t.type_id for t in gpu.types]
+    """From the smallest on: libvirt lists them in an order of its own, another one at each start."""
+    return [t.type_name or t.type_id for t in sorted(gpu.types, key=lambda t: (t.framebuffer_mib or 0, t.type_id))]
 
 
 def _inventories(provider: Provider) -> dict[str, dict[str, Any]] | None:

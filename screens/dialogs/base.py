@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -26,6 +27,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     AUTO_FOCUS = "*"
     heading: str = ""
     footing: str = ""
+    _answered = False
 
     def compose(self) -> ComposeResult:
         """The frame with the dialog's widgets in it."""
@@ -48,6 +50,13 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         """Change the keys at the foot of the frame. ``footing`` is the console's own words."""
         box = self.query_one("#dialog")
         box.border_subtitle = Content(f" {footing} ") if footing else ""
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Close, once: keys that were typed on while it closed still come to it, and must not close what is behind."""
+        if self._answered:
+            return AwaitComplete()
+        self._answered = True
+        return super().dismiss(result)
 
     def action_close(self) -> None:
         """Close without a result."""

@@ -1,7 +1,8 @@
-"""The jump line: type a view, host, server or project; the list above it narrows with every letter."""
+"""The jump line: type a view, host, server, project or flavor; the list above it narrows with every letter."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events, on
@@ -9,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from vgpu_console.model.nova import Flavor
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.screens.targets import FIXED, Target, all_targets, search
@@ -28,9 +30,9 @@ class Jump(Dialog[tuple[str, str]]):
     heading = "Go to"
     footing = "enter goes · tab completes · esc"
 
-    def __init__(self, snapshot: Snapshot | None) -> None:
+    def __init__(self, snapshot: Snapshot | None, flavors: Sequence[Flavor] = ()) -> None:
         super().__init__()
-        self._targets = all_targets(snapshot)
+        self._targets = all_targets(snapshot, flavors)
         self._found: list[Target] = []
         self._typed_before = ""
         self._fitting: list[Target] = []
@@ -38,7 +40,7 @@ class Jump(Dialog[tuple[str, str]]):
     def inside(self) -> ComposeResult:
         """The list, and below it the line."""
         yield FleetTable(_COLUMNS, empty="nothing is called that", id="jump-table", classes="list")
-        yield Input(placeholder="view, host, server or project", id="jump-line")
+        yield Input(placeholder="view, host, server, project or flavor", id="jump-line")
 
     def on_mount(self) -> None:
         """Start with the views."""

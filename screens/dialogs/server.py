@@ -23,20 +23,27 @@ class ServerDialog(Dialog[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("h,enter", "host", "Go to its host", id="server.host"),
         Binding("m", "migrate", "Check a live migration of it", id="server.migrate"),
+        Binding("e", "explain", "Why it has its vGPU, or none", id="server.explain"),
         Binding("y", "copy_id", "Copy its id", id="server.copy"),
     ]
 
     def __init__(
-        self, server: VgpuServer, snapshot: Snapshot | None, migrate: Callable[[], None] | None = None
+        self,
+        server: VgpuServer,
+        snapshot: Snapshot | None,
+        migrate: Callable[[], None] | None = None,
+        explain: Callable[[], None] | None = None,
     ) -> None:
-        """``migrate`` begins with the check of a live migration; None where that is not possible."""
+        """``migrate`` begins with the check of a live migration, ``explain`` shows why; None: not possible."""
         super().__init__()
         self._migrate = migrate
+        self._explain = explain
         self._server = server
         self._snapshot = snapshot or Snapshot()
         self.heading = server.name or server.id
         parts = ["h host"] if server.host else []
         parts += ["m migrate"] if server.host and migrate is not None else []
+        parts += ["e explain"] if explain is not None else []
         self.footing = " · ".join([*parts, "y copy id", "esc"])
 
     def inside(self) -> ComposeResult:
@@ -55,6 +62,12 @@ class ServerDialog(Dialog[str]):
         if self._migrate is not None:
             self.dismiss(None)
             self._migrate()
+
+    def action_explain(self) -> None:
+        """Close, and show why it has its vGPU, or none; from there on to its flavor, project and host."""
+        if self._explain is not None:
+            self.dismiss(None)
+            self._explain()
 
     def action_copy_id(self) -> None:
         """Copy the server's id."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VirtualFunction
-from vgpu_console.screens.render import words
+from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.render.hosts import NO_TYPE, gpu_type
 from vgpu_console.screens.seams import DeviceTarget
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
@@ -21,6 +21,7 @@ COLUMNS = (
     Column("used", "USED BY", 16, flex=2),
     Column("project", "PROJECT", 13, flex=1, priority=1),
     Column("kept", "AT BOOT", 7, priority=3),
+    marks.COLUMN,
 )
 
 _EMPTY = text("")
@@ -63,11 +64,11 @@ def device_tree(snapshot: Snapshot, host: Host, opened: Collection[str] = ()) ->
             if len(devices) == 1 and devices[0].uuid is None:
                 add(devices[0], 1, function.address)  # vendor VFIO: the function is the device
                 continue
-            rows.append(_function_row(function))
+            rows.append(_function_row(function, _type_names(gpu)))
             for device in devices:
                 add(device, 2)
         if len(idle) <= _FEW or gpu.address in opened:
-            rows.extend(_function_row(function) for function in idle)
+            rows.extend(_function_row(function, _type_names(gpu)) for function in idle)
         elif idle:
             rows.append(_idle_row(gpu, idle))
     orphans = [device for devices in by_parent.values() for device in devices]
@@ -75,7 +76,18 @@ def device_tree(snapshot: Snapshot, host: Host, opened: Collection[str] = ()) ->
         rows.append(TableRow("lost", (text("no GPU found for", "warn"), *[_EMPTY] * 5)))
         for device in orphans:
             add(device, 1)
-    return DeviceTree(rows, servers)
+    found = marks.Marks(host.findings)
+    return DeviceTree([_marked(row, host.name, found) for row in rows], servers)
+
+
+def _marked(row: TableRow, host: str, found: marks.Marks) -> TableRow:
+    """The row with the mark of the findings that name its device in the last column."""
+    kind, _, name = row.id.partition(":")
+    mark = None
+    if kind in ("gpu", "mdev", "vf", "vgpu"):
+        word = {"vf": "function", "vgpu": "mdev"}.get(kind, kind)
+        mark = found.of(word, host, name)
+    return TableRow(row.id, (*row.cells, marks.cell(mark)), row.search)
 
 
 def gpu_of_row(row_id: str) -> str | None:
@@ -129,8 +141,9 @@ def _gpu_row(gpu: PhysicalGpu) -> TableRow:
     )
 
 
-def _function_row(function: VirtualFunction) -> TableRow:
-    creatable = ", ".join(function.creatable)
+def _function_row(function: VirtualFunction, names: Mapping[str, str]) -> TableRow:
+    """``names`` are those of the GPU's types by their ids."""
+    creatable = ", ".join(dict.fromkeys(names.get(name, name) for name in function.creatable))
     idle = not function.mdevs and not function.current_vgpu_type
     note = f"can take {creatable}" if creatable else ""
     return TableRow(
@@ -147,9 +160,13 @@ def _function_row(function: VirtualFunction) -> TableRow:
     )
 
 
+def _type_names(gpu: PhysicalGpu) -> dict[str, str]:
+    return {t.type_id: words.short_type(t.type_name) for t in gpu.types}
+
+
 def _idle_row(gpu: PhysicalGpu, idle: list[VirtualFunction]) -> TableRow:
     creatable = list(dict.fromkeys(name for function in idle for name in function.creatable))
-    names = {t.type_id: words.short_type(t.type_name) for t in gpu.types}
+    names = _type_names(gpu)
     able = ", ".join(dict.fromkeys(names.get(name, name) for name in creatable))
     last = idle[-1].address.rpartition(":")[2]
     return TableRow(

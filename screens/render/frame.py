@@ -11,19 +11,24 @@ VIEWS: tuple[tuple[str, str], ...] = (
     ("servers", "Servers"),
     ("quota", "Quota"),
     ("migrations", "Migrations"),
+    ("doctor", "Doctor"),
+    ("journal", "Journal"),
 )
 """The views in the order of their number keys."""
 
 
 def tab_spans(snapshot: Snapshot | None, current: str, *, narrow: bool) -> tuple[Span, ...]:
-    """``1 Fleet  2 Servers  3 Quota  4 Migrations 1▸``: the views with their keys, and the one that is shown."""
+    """``1 Fleet  2 Servers  3 Quota  4 Migrations 1▸  5 Doctor 3!``: the views with their keys."""
     spans: list[Span] = []
     running = sum(1 for m in snapshot.migrations if m.running) if snapshot else 0
+    wrong = sum(1 for f in snapshot.findings if f.severity != "info") if snapshot else 0
     for number, (name, title) in enumerate(VIEWS, 1):
         here = name == current
         shown = f"{number} {title}"
         if name == "migrations" and running:
             shown += f" {running}▸"
+        if name == "doctor" and wrong:
+            shown += f" {wrong}!"
         spans.append((f"[{shown}]" if here else f" {shown} ", "accent" if here else "muted"))
         spans.append((" " if narrow else "  ", ""))
     return tuple(spans)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from vgpu_console.model.snapshot import Host, PhysicalGpu, Snapshot
 from vgpu_console.model.source import SourceStatus
-from vgpu_console.screens.render import words
+from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, number, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
@@ -25,15 +25,13 @@ COLUMNS = (
     Column("used", "USED / REAL MAX", 20),
     Column("free", "FREE", 4, "right"),
     Column("driver", "DRIVER", 14, priority=3),
-    Column("findings", "!", 2, "right"),
+    marks.COLUMN,
     Column("created", "CREATED", 7, "right", priority=6),
     Column("zone", "ZONE", 8, priority=7),
     Column("libvirt", "LIBVIRT", 8, priority=8),
     Column("qemu", "QEMU", 8, priority=9),
     Column("kernel", "KERNEL", 14, flex=1, priority=10),
 )
-
-_SEVERITY_TONE = {"fail": "fail", "warn": "warn", "info": "muted"}
 
 
 def statuses_by_host(sources: Iterable[SourceStatus]) -> Mapping[str, list[SourceStatus]]:
@@ -141,10 +139,7 @@ def free(host: Host) -> Cell:
 
 def findings(host: Host) -> Cell:
     """The number of findings, in the tone of the worst; empty when there are none."""
-    worst = next((s for s in ("fail", "warn", "info") if any(f.severity == s for f in host.findings)), None)
-    if worst is None:
-        return Cell((("", ""),), 0)
-    return Cell(((str(len(host.findings)), _SEVERITY_TONE[worst]),), len(host.findings))
+    return marks.cell(marks.mark_of(host.findings))
 
 
 def host_row(host: Host, state: Span) -> TableRow:
@@ -179,14 +174,18 @@ def _version(value: str | None) -> Cell:
 
 
 def totals(snapshot: Snapshot) -> tuple[Span, ...]:
-    """``vGPUs 17 used · 9 free · 26 real``; hosts whose figures are unknown are named, never counted as zero."""
+    """``vGPUs 17 used · 9 free · 26 real``; hosts whose figures are unknown are named, never counted as zero.
+
+    Free is what could be handed out now, as in the column: less than the rest where virtual functions are off.
+    """
     counted = [h for h in snapshot.hosts if h.mdevs_used is not None and h.mdevs_max is not None and not h.stale]
     missing = sum(1 for h in snapshot.hosts if (h.gpus is None or h.mdevs_max is None or h.stale) and h.gpus != ())
     if not counted:
         return (("vGPUs unknown", "unknown"),) if snapshot.hosts else ()
     used = sum(h.mdevs_used or 0 for h in counted)
     real = sum(h.mdevs_max or 0 for h in counted)
-    spans: tuple[Span, ...] = ((f"vGPUs {used} used · {max(0, real - used)} free · {real} real", ""),)
+    left = [max(0, (h.mdevs_max or 0) - (h.mdevs_used or 0)) if h.mdevs_free is None else h.mdevs_free for h in counted]
+    spans: tuple[Span, ...] = ((f"vGPUs {used} used · {sum(left)} free · {real} real", ""),)
     if missing:
         spans += ((f" · {words.plural(missing, 'host')} unknown", "unknown"),)
     return spans

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from vgpu_console.fleet.precheck import Precheck
-from vgpu_console.model.check import Check, CheckStatus
 from vgpu_console.rules.migration.candidates import Destination
 from vgpu_console.rules.migration.downtime import Downtime
 from vgpu_console.screens.render import words
-from vgpu_console.screens.render.plans import check_lines, ordered
+from vgpu_console.screens.render.checks import STATUSES, answer_spans, named_check, sign
+from vgpu_console.screens.render.plans import ordered
 from vgpu_console.screens.render.wrap import Line, hang
 from vgpu_console.screens.widgets.cells import Kind, Span, glyphs
 
@@ -22,21 +22,11 @@ _ANSWERS: dict[str, tuple[str, Kind]] = {
     "fail": ("NOT SAFE", "fail"),
 }
 HOSTS_SHOWN = 12
-_STATUSES: tuple[CheckStatus, ...] = ("fail", "unknown", "warn", "pass")
-
-
-def sign(kind: str) -> str:
-    """The glyph of a check's state."""
-    signs = glyphs()
-    return {"pass": signs.ok, "warn": signs.warn, "fail": signs.fail, "unknown": signs.unknown}.get(kind, "·")
 
 
 def answer(one: Destination) -> tuple[Span, ...]:
     """``✗ NOT SAFE   1 fail · 2 warn · 17 pass``."""
-    word, tone = _ANSWERS[one.verdict]
-    counts = [(s, sum(c.status == s for c in one.checks)) for s in _STATUSES]
-    counted = " · ".join(f"{n} {s}" for s, n in counts if n)
-    return ((f"{sign(one.verdict)} {word}", tone), (f"   {counted}", "muted"))
+    return answer_spans(one.verdict, _ANSWERS[one.verdict][0], one.checks)
 
 
 def seconds(ms: float | None) -> str:
@@ -92,9 +82,9 @@ def check_page(found: Precheck, at: int, width: int) -> list[Line]:
     one = found.candidates[at]
     against = [c for c in ordered(one.checks) if c.status != "pass"]
     passing = [c for c in one.checks if c.status == "pass"]
-    against.sort(key=lambda c: _STATUSES.index(c.status))
+    against.sort(key=lambda c: STATUSES.index(c.status))
     for check in against:
-        lines += _check(check, width)
+        lines += named_check(check, width)
     if not against:
         lines.append((("nothing speaks against it", "ok"),))
     lines += [(), *downtime_lines(one.predicted, width)]
@@ -102,14 +92,8 @@ def check_page(found: Precheck, at: int, width: int) -> list[Line]:
     lines += host_lines(found.candidates, at, width)
     lines += [(), (("What passes", "title"),)] if passing else []
     for check in passing:
-        lines += _check(check, width)
+        lines += named_check(check, width)
     return lines
-
-
-def _check(check: Check, width: int) -> list[Line]:
-    """One check; where there is no room for a column of names the name goes before the evidence."""
-    name = check.id.rpartition(".")[2]
-    return check_lines(check, width, indent=22, said="" if width >= 90 else f"{name}: {check.evidence}")
 
 
 def downtime_lines(predicted: Downtime, width: int) -> list[Line]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from vgpu_console.migration_history import MigrationRecord
 from vgpu_console.model.migration_end import Severity
 from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.model.snapshot import Migration, Snapshot
-from vgpu_console.screens.render import words
+from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.render.migrate_check import downtime_range
 from vgpu_console.screens.render.timeline import end_span, milliseconds
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
 
-BAR_WIDTH = 12
+BAR_WIDTH, NARROW_BAR_WIDTH = 12, 6
 
 COLUMNS = (
     Column("server", "SERVER", 16, flex=3),
     Column("route", "FROM → TO", 20, flex=2),
     Column("status", "STATUS", 17),
+    marks.COLUMN,
     Column("progress", "RAM COPIED", 18),
     Column("copied", "OF GiB", 13, "right", priority=4),
     Column("downtime", "DOWNTIME", 9, "right", priority=1),
@@ -29,6 +31,11 @@ COLUMNS = (
     Column("created", "STARTED", 19, priority=5),
     Column("uuid", "UUID", 36, priority=6),
 )
+
+_NARROW = {"server": 12, "route": 16, "status": 16, "progress": 12}
+
+NARROW_COLUMNS = tuple(replace(c, width=_NARROW.get(c.key, c.width)) for c in COLUMNS)
+"""In 80 cells: a shorter bar and shorter names leave room for the downtime, which is what one looks for."""
 
 _ENDED: dict[str, Span] = {
     "completed": ("✓ completed", "ok"),
@@ -52,13 +59,13 @@ def status(migration: Migration) -> Span:
     return _ENDED.get(migration.status, (f"· {migration.status}", ""))
 
 
-def ram(migration: Migration) -> Cell:
+def ram(migration: Migration, width: int = BAR_WIDTH) -> Cell:
     """How much of the guest's RAM is copied; nothing for a migration that has ended."""
     if not migration.running:
         return Cell((("", ""),))
     if migration.progress is None:
-        return Cell((("? not reported", "unknown"),))
-    drawn = bar(migration.progress, 100, BAR_WIDTH)
+        return Cell((("? not reported" if width >= BAR_WIDTH else "? not told", "unknown"),))
+    drawn = bar(migration.progress, 100, width)
     # A bar that is full says nothing about the vGPU, so the share of RAM is written beside it, not "done".
     kept = tuple(s for s in drawn.spans if s[1] in ("bar", "bar-rest"))
     return Cell(((f"{migration.progress:3d} % ", ""), *kept), migration.progress)
@@ -140,8 +147,10 @@ def downtime(migration: Migration, known: Known) -> Cell:
     return Cell(((f"~{told}", "muted"),), None) if told else Cell((("–", "muted"),), None)
 
 
-def migration_row(migration: Migration, known: Known = NOTHING) -> TableRow:
-    """One migration as a row; its id is Nova's migration uuid."""
+def migration_row(
+    migration: Migration, known: Known = NOTHING, bar_width: int = BAR_WIDTH, mark: marks.Mark | None = None
+) -> TableRow:
+    """One migration as a row; its id is Nova's migration uuid. ``mark``: of the findings that name it."""
     state = told_status(migration, known)
     return TableRow(
         migration.uuid,
@@ -149,7 +158,8 @@ def migration_row(migration: Migration, known: Known = NOTHING) -> TableRow:
             text(migration.server or migration.server_id),
             text(route(migration)),
             Cell((state,)),
-            ram(migration),
+            marks.cell(mark),
+            ram(migration, bar_width),
             _copied(migration),
             downtime(migration, known),
             text(migration.project),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vgpu_console.model.snapshot import ProjectQuota, QuotaTotals, Snapshot
-from vgpu_console.screens.render import words
+from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.seams import LimitTarget
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
@@ -22,6 +22,7 @@ COLUMNS = (
     Column("project", "PROJECT", 12, flex=3, maximum=60),
     Column("resource", "RESOURCE", 8, flex=1, maximum=24),
     Column("used", "USED / LIMIT", 18),
+    marks.COLUMN,
     Column("held", "HELD BY", 11, flex=1, priority=2, maximum=30),
     Column("free", "FREE", 4, "right"),
     Column("origin", "FROM", 11, flex=2, priority=1, maximum=30),
@@ -129,8 +130,8 @@ def panel_row(quota: ProjectQuota) -> TableRow:
     )
 
 
-def quota_row(quota: ProjectQuota) -> TableRow:
-    """A row of the quota view."""
+def quota_row(quota: ProjectQuota, mark: marks.Mark | None = None) -> TableRow:
+    """A row of the quota view. ``mark``: of the findings that name the project."""
     word = origin(quota, short=True)
     left = headroom(quota)
     if left is not None:
@@ -148,6 +149,7 @@ def quota_row(quota: ProjectQuota) -> TableRow:
             text(quota.project),
             text(resource_word(quota.resource)),
             use(quota, TABLE_BAR),
+            marks.cell(mark),
             held(quota),
             free,
             Cell((word,)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vgpu_console.model.snapshot import Snapshot, VgpuServer
-from vgpu_console.screens.render import words
+from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.widgets.cells import Cell, Span, number, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
@@ -13,6 +13,7 @@ COLUMNS = (
     Column("project", "PROJECT", 12, flex=2, priority=1),
     Column("host", "HOST", 10, flex=1),
     Column("status", "STATUS", 12),
+    marks.COLUMN,
     Column("vgpus", "VGPUS", 5, "right"),
     Column("types", "TYPE", 11, flex=1, priority=2),
     Column("flavor", "FLAVOR", 14, flex=1, priority=3),
@@ -57,8 +58,8 @@ def is_fault(server: VgpuServer) -> bool:
     return (server.status or "").upper() in ("ERROR", "", "UNKNOWN") or disagreement(server) is not None
 
 
-def server_row(server: VgpuServer) -> TableRow:
-    """One server as a row; its id is Nova's server id."""
+def server_row(server: VgpuServer, mark: marks.Mark | None = None) -> TableRow:
+    """One server as a row; its id is Nova's server id. ``mark``: of the findings that name it."""
     state = status(server)
     kinds = ", ".join(dict.fromkeys(words.short_type(t) for t in server.types))
     off = disagreement(server) is not None
@@ -72,6 +73,7 @@ def server_row(server: VgpuServer) -> TableRow:
             text(server.project or server.project_id),
             text(server.host or "–", "" if server.host else "muted"),
             Cell((state,)),
+            marks.cell(mark),
             vgpus,
             text(kinds or "–", "" if kinds else "muted"),
             text(server.flavor or words.UNKNOWN, "" if server.flavor else "unknown"),

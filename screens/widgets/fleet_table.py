@@ -214,6 +214,10 @@ class FleetTable(Toned, ScrollView, can_focus=True, inherit_bindings=False):
         self._arrange()
         self.refresh(Region(0, 0, self.size.width, 1))
 
+    def mark(self, row_ids: frozenset[str]) -> None:
+        """Mark these rows and no others."""
+        self._set_marks(row_ids)
+
     def clear_marks(self) -> None:
         """Take all marks away."""
         self._set_marks(frozenset())

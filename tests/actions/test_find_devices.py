@@ -66,6 +66,8 @@ def test_hosts_by_name_and_by_the_beginning_of_a_domain_name() -> None:
     assert ambiguous.value.exit == 2
     with pytest.raises(PlanError, match=r"no host is called 'gpu-03.lan'; is it gpu-0"):
         find_host(hosts, "gpu-03.lan")
+    with pytest.raises(PlanError, match=r"no host is called 'web'; there are gpu-01.lan, gpu-02.dmz, gpu-02.lan$"):
+        find_host(hosts, "web")
     with pytest.raises(PlanError, match="no host is known") as nothing:
         find_host(Snapshot(), "gpu-01")
     assert nothing.value.exit == 3

@@ -122,6 +122,7 @@ def test_a_layout_is_made_true_and_a_second_time_does_nothing(one: HostConsole) 
 def test_more_than_the_gpu_carries_is_told_and_makes_none(one: HostConsole) -> None:
     made = planned(one, layout(("gpu-01", "*", "A100-20C", 3)))
     assert made.plans == ()
+    assert [d.why for d in differences(layout(("gpu-01", "*", "A100-20C", 1)), one.snapshot)] == ["1 can be made now"]
     assert [(left.difference.verdict, left.again) for left in made.left] == [("missing", False)]
     assert "2 more A100-20C can be made" in made.left[0].reason
 

@@ -116,6 +116,24 @@ def test_a_guest_that_is_shut_off_holds_it_too(console: HostConsole) -> None:
     assert "(shut off)" in check(clearing(console, held.parent or ""), "vfio.not-open").evidence
 
 
+def test_after_a_boot_a_guest_that_is_shut_off_is_given_its_type_back(console: HostConsole) -> None:
+    held = next(m for m in console.snapshot.mdevs if m.host == HOST and m.used)
+    guest = next(g for g in console.cloud.state.hosts[HOST].guests.values() if held.parent in g.pci)
+    gpu = console.cloud.state.hosts[HOST].gpu_of(held.parent or "")
+    assert gpu is not None
+    del gpu.current_types[held.parent or ""]
+    console.read()
+    assert check(setting(console, function=held.parent)[0], "vfio.not-open").status == "fail", "it runs"
+    guest.active = False
+    gpu.claimed.pop(held.parent or "")
+    console.read()
+    plan = setting(console, function=held.parent)[0]
+    given = check(plan, "vfio.not-open")
+    assert given.status == "warn"
+    assert f"given back to server {held.server}" in given.evidence
+    assert console.apply(plan).ok
+
+
 def test_guests_that_could_not_be_read_are_no_pass(console: HostConsole) -> None:
     function = unused(console)
     console.without("libvirt", HOST)

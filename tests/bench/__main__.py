@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import capacity, drain, fleets, migration, quota, screen, startup
+from tests.bench import capacity, doctor, drain, fleets, migration, quota, recording, report, screen, startup
 from tests.bench.figures import HEAD, Figure, machine
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -16,6 +16,9 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "migration": migration.figures,
     "drain": drain.figures,
     "capacity": capacity.figures,
+    "doctor": doctor.figures,
+    "report": report.figures,
+    "recording": recording.figures,
 }
 
 

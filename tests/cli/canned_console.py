@@ -16,6 +16,7 @@ import msgspec
 
 from tests.builders import NOW, an_id, server, small_fleet, status
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.runtime import scenario_names
 from vgpu_console.sources.base import Refused, SourceError
 
 Reader = Callable[..., Snapshot]
@@ -25,6 +26,7 @@ def runtime_module(reader: Reader) -> types.ModuleType:
     """A module that stands where the commands look for the reading of the fleet."""
     module: Any = types.ModuleType("vgpu_console.runtime")
     module.read_once = reader
+    module.scenario_names = scenario_names
     return module  # type: ignore[no-any-return]
 
 

@@ -94,8 +94,13 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def converse(environ: dict[str, str], arguments: Sequence[str], answer: Callable[[str], bytes]) -> Ended:
-    """A command whose stdin and stderr are a terminal. ``answer`` is given what it showed up to its question."""
+def converse(
+    environ: dict[str, str], arguments: Sequence[str], answer: Callable[[str], bytes], *, ahead: bytes = b""
+) -> Ended:
+    """A command whose stdin and stderr are a terminal. ``answer`` is given what it showed up to its question.
+
+    ``ahead`` is typed before the command has shown anything.
+    """
     outer, inner = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "vgpu_console", *arguments],
@@ -108,6 +113,7 @@ def converse(environ: dict[str, str], arguments: Sequence[str], answer: Callable
         preexec_fn=_take_terminal,
     )
     os.close(inner)
+    os.write(outer, ahead)
     shown, typed = "", b""
     end = time.monotonic() + 30
     while time.monotonic() < end:

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import small_fleet
-from vgpu_console.cli_output import Layout, markdown_cell, snapshot_text, write
+from vgpu_console.cli_output import Layout, snapshot_text, write
 from vgpu_console.model.snapshot import Snapshot
+from vgpu_console.table_formats import markdown_cell
 from vgpu_console.text import plain
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import VIEWS

@@ -40,6 +40,13 @@ def test_every_command_has_help_with_examples(path: tuple[str, ...], command: cl
         assert f"vgpu-console {' '.join(path)}" in (command.epilog or ""), "a command shows how it is typed"
 
 
+def test_the_help_lists_every_command_once() -> None:
+    listed = console.list_commands(click.Context(console))
+    assert sorted(listed) == sorted(console.commands)
+    text = run("--help")
+    assert text.index("See:") < text.index("Change:") < text.index("This program:")
+
+
 def test_the_page_names_every_command_key_and_diagnosis() -> None:
     roff = run("man").replace("\\-", "-")
     for path, command in every_command(console):

@@ -102,6 +102,37 @@ def test_several_are_all_found_before_any_is_touched(cloud: DemoCloud, sent: lis
     assert "'zz' is no uuid of a mediated device" in result.stderr
 
 
+def test_one_that_a_server_has_stops_none_of_the_others(cloud: DemoCloud, sent: list[Sent]) -> None:
+    """Nothing was sent for it, so it tells nothing of those that nobody uses."""
+    wanted = ("remove", "gpu-03", USED, FREE)
+    result = run("mdev", *wanted, "--yes", *(f"--expect={p['hash']}" for p in _plans(*wanted)), "-o", "json")
+
+    assert result.exit_code == 5, result.stderr
+    told = {one["target"]["key"]["uuid"][:8]: one for one in json.loads(result.stdout)}
+    assert (told[USED]["result"], told[FREE]["result"]) == ("refused", "done")
+    assert "server desk-01 of project vdi" in told[USED]["message"]
+    assert [one.call for one in sent] == ["undefine"]
+
+
+def test_on_a_terminal_it_is_said_before_which_of_several_is_not_possible(
+    cloud: DemoCloud, sent: list[Sent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_plan, "_can_ask", lambda: True)
+    words = ["--demo", "mdev", "remove", "gpu-03", USED, FREE]
+    result = CliRunner().invoke(console, words, input=f"gpu-03 {FREE}\n")
+    log.stop()
+
+    assert result.exit_code == 5, result.stderr
+    before = result.stderr.partition("Type gpu-03")[0]
+    assert "remove: not possible: server desk-01 of project vdi runs with it" in before, before
+    assert calls(sent) == ["undefine"]
+
+
+def _plans(*arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("mdev", *arguments, "--dry-run", "-o", "json").stdout)
+    return found
+
+
 def test_one_that_was_named_twice_is_one_plan(cloud: DemoCloud) -> None:
     result = run("mdev", "remove", "gpu-03", FREE, FREE[:6], "--dry-run", "-o", "json")
 

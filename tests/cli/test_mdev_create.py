@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def test_all_that_fit_and_not_one_more(cloud: DemoCloud, sent: list[Sent]) -> No
     made = run(*SMALL, "--count", "10", *ANYWAY)
     assert made.exit_code == 0, made.stdout + made.stderr
     assert len(devices(cloud, "gpu-02", 1)) == 10
-    assert "1 of 10: A100-4C on gpu-02 0000:81:00.4 (1 of 10): done" in made.stderr
+    assert made.stderr.splitlines()[0] == "A100-4C on gpu-02 0000:81:00.4 (1 of 10): done"
+    assert len(re.findall(r"applied and read back: [0-9a-f]{8}-[0-9a-f-]{27}\n", made.stdout)) == 10
 
     sent.clear()
     more = run(*SMALL, *ANYWAY)

@@ -100,7 +100,7 @@ def test_the_table_for_eyes(cloud: DemoCloud) -> None:
         (["gpu-0l"], 2, "no host is called 'gpu-0l'; is it gpu-0"),
         (["gpu-01", "--gpu", "42:00.0"], 2, "gpu-01 has no GPU at 0000:42:00.0; it has 0000:41:00.0 (A100 PCIe 40GB)"),
         (["gpu-01", "--gpu", "first"], 2, "'first' is no PCI address"),
-        (["gpu-04"], 3, "the GPUs of gpu-04 are not known: libvirt: libvirt: Cannot recv data"),
+        (["gpu-04"], 3, "the GPUs of gpu-04 are not known: libvirt: Cannot recv data"),
         ([], 2, "Missing argument 'HOST'"),
     ],
 )

@@ -88,6 +88,7 @@ def test_to_where_it_is_already_is_no(fleet: MovingFleet) -> None:
     found = checked("train-1", "--to", "gpu-a", code=4)
 
     assert [c["id"] for c in found["checks"] if c["status"] == "fail"] == ["migrate.same-host"]
+    assert "predicted downtime" not in run("migrate", "check", "train-1", "--to", "gpu-a").stdout
 
 
 def test_a_longer_pause_than_is_allowed_is_no(fleet: MovingFleet) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.cli.one_cloud import run
@@ -90,6 +91,21 @@ def test_nothing_yet_is_said(home: Path) -> None:
 
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
     assert "no migrations: nothing is in " in result.stderr
+
+
+def test_the_clouds_own_list_has_what_was_measured(file: Path) -> None:
+    """Nova knows no downtime; a file that cannot be read is told and spoils nothing."""
+    before = {row["uuid"]: row["downtime_ms"] for row in json.loads(run("migrations", "-o", "json").stdout)}
+    one = next(uuid for uuid, downtime in before.items() if downtime is None)
+    MigrationHistory(file).put(msgspec.structs.replace(ROWS[0], migration=one, downtime_ms=703.0))
+
+    after = {row["uuid"]: row["downtime_ms"] for row in json.loads(run("migrations", "-o", "json").stdout)}
+    assert after == before | {one: 703}
+
+    file.write_bytes(b"not a database, but long enough to be looked at " * 40)
+    result = run("migrations", "-o", "json")
+    assert {row["uuid"]: row["downtime_ms"] for row in json.loads(result.stdout)} == before
+    assert "is damaged" in result.stderr
 
 
 def test_a_damaged_file_is_one_clear_line(file: Path) -> None:

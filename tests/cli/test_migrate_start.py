@@ -121,6 +121,7 @@ def test_ctrl_c_leaves_it_running_and_follow_takes_it_up(fleet: MovingFleet) -> 
     fleet.before_rest = ctrl_c
     left = run(*START)
     fleet.before_rest = lambda: None
+    [kept] = json.loads(run("migrations", "--history", "-o", "json").stdout)
     followed = run("migrate", "follow", "train-1", "-o", "json")
 
     assert (left.exit_code, left.stdout) == (130, "")
@@ -128,6 +129,9 @@ def test_ctrl_c_leaves_it_running_and_follow_takes_it_up(fleet: MovingFleet) -> 
     assert followed.exit_code == 0, followed.stderr
     found = json.loads(followed.stdout)
     assert found["end"] == "completed"
+    assert (kept["end"], kept["type"]) == (None, "GRID A100-20C")
+    predicted = {"low": round(kept["predicted_low_ms"]), "high": round(kept["predicted_high_ms"])}
+    assert found["predicted_downtime_ms"] == predicted  # by the console that was there when it began
     assert found["downtime_ms"] == next(iter(fleet.cloud.state.migrations.values())).downtime_ms
 
 
@@ -139,6 +143,18 @@ def test_somebody_elses_migration_can_be_followed(fleet: MovingFleet, home: Path
 
     assert (result.exit_code, json.loads(result.stdout)["migration"]) == (0, migration.uuid)
     assert journal(home) == []
+
+
+def test_what_could_not_be_read_for_it_is_told(fleet: MovingFleet) -> None:
+    """Whether post-copy is permitted is in nova.conf alone: who cannot read it must not wonder why it stays unknown."""
+    migration = fleet.begin("train-2", "gpu-b")
+    fleet.until(migration, "running")
+    fleet.cloud.faults.ssh["gpu-b"] = "unreachable"
+
+    result = run("migrate", "follow", "train-2")
+
+    assert result.exit_code == 0, result.stderr
+    assert "  ssh:gpu-b: gpu-b: no route to host" in result.stderr.splitlines()
 
 
 def test_one_that_never_moved_cannot_be_followed(fleet: MovingFleet) -> None:

@@ -75,6 +75,17 @@ def test_enter_no_and_going_away_change_nothing(
     assert "Traceback" not in ended[2]
 
 
+def test_what_was_typed_before_the_question_answers_nothing(served: ServedDemo, cloud: DemoCloud, home: Path) -> None:
+    """Nobody has seen the plan by then: a key too many after the command must not apply it."""
+    before = limits(cloud)
+    ended = converse(environment(home, served.clouds_yaml), SET, lambda _: b"n\n", ahead=b"y\ny\n")
+
+    assert ended.code == 4, ended.shown
+    assert "Apply this change? [y/N]: " in ended.shown
+    assert limits(cloud) == before
+    assert ends(home) == []
+
+
 def test_a_warning_is_part_of_the_question(ask: Callable[..., Ended], cloud: DemoCloud, home: Path) -> None:
     code, _, shown = ask(b"y\n", "quota", "set", "vdi", "2")
 

@@ -89,7 +89,7 @@ def test_the_operator_is_told_the_command_and_waited_for(
     result = run(*ENABLE, "--yes", "-o", "json")
 
     assert result.exit_code == 0, result.stdout + result.stderr
-    assert "run this on gpu-02 now: /usr/lib/nvidia/sriov-manage -e 0000:81:00.0" in result.stderr
+    assert "run this on gpu-02 now, as root: /usr/lib/nvidia/sriov-manage -e 0000:81:00.0" in result.stderr
     assert (json.loads(result.stdout)["result"], looks, changes) == ("done", 3, [])
 
 

@@ -260,6 +260,20 @@ def test_an_event_brings_a_reading_forward_and_a_second_one_after_it_settles() -
     assert far.asked == 3
 
 
+def test_after_a_change_every_source_of_that_host_is_read_again() -> None:
+    """Also SSH, which sends no events: it alone tells a reader what starts at boot."""
+    libvirt, ssh = Script("libvirt", [GPU_HOST], "gpu-01"), Script("ssh", [SshFacts(host="gpu-01")], "gpu-01")
+    other = Script("ssh", [SshFacts(host="gpu-02")], "gpu-02")
+    bench = Bench([Script("nova", [nova("gpu-01", "gpu-02")])], {"gpu-01": [libvirt, ssh], "gpu-02": [other]})
+    bench.collector.tick()
+    bench.collector.tick()
+    bench.collector.ask_again("gpu-01")
+    bench.run(EVENT_DELAY_S + 0.1)
+    assert (libvirt.asked, ssh.asked, other.asked) == (2, 2, 1)
+    bench.run(SETTLE_S + 0.2)
+    assert (libvirt.asked, ssh.asked, other.asked) == (3, 3, 1)
+
+
 def test_a_host_without_gpus_is_asked_less_often() -> None:
     empty = Script("libvirt", [LibvirtFacts(host="cpu-01")], "cpu-01")
     full = Script("libvirt", [GPU_HOST], "gpu-01")

@@ -66,9 +66,9 @@ def test_help_loads_no_client_and_no_screen(tmp_path: Path) -> None:
     assert ended.modules & {"openstack", "keystoneauth1", "requests", "libvirt", "textual", "asyncssh"} == set()
 
 
-@pytest.mark.parametrize("command", [*READ_COMMANDS, "snapshot"])
+@pytest.mark.parametrize("command", [*READ_COMMANDS, "snapshot", "report"])
 def test_a_read_command_loads_no_screen(tmp_path: Path, command: str) -> None:
-    options = [] if command == "snapshot" else ["-o", "json"]
+    options = {"snapshot": [], "report": ["--format", "json"]}.get(command, ["-o", "json"])
     ended = run(tmp_path, "--demo", command, *options)
 
     # 5 says that a part of the fleet could not be reached, which the demo may show on purpose.

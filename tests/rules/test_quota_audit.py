@@ -247,7 +247,7 @@ CASES: dict[str, tuple[Facts, str, str, str, str]] = {
         "usage-leaked",
         "warn",
         "consumer mig-1",
-        "openstack resource provider allocation delete mig-1",
+        "vgpu-console migrate heal mig-1",
     ),
     "nobody's allocation": (
         _leaked(IN_ORDER, "who"),
@@ -277,7 +277,7 @@ def test_each_fault_has_its_own_finding_and_no_other(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_every_command_is_one_that_a_shell_takes(case: str) -> None:
     words = shlex.split(findings(CASES[case][0])[0].command)
-    assert words[0] in ("openstack", "crudini", "grep")
+    assert words[0] in ("openstack", "crudini", "grep", "vgpu-console")
     assert "" not in words
 
 
@@ -390,7 +390,7 @@ def test_the_worst_comes_first_and_what_concerns_the_cloud_is_among_its_findings
     facts = with_keystone(enforcement_model="strict_two_level", system_roles=None, project_limits=(own("p-ml", 0),))
     snapshot = snapshot_of(facts)
     assert [f.severity for f in snapshot.quota_findings] == ["fail", "warn", "info"]
-    assert [f.id for f in snapshot.findings if f.host == ""] == ["limits-model-not-flat"]
+    assert [f.id for f in snapshot.findings if f.host == ""] == ["limits-model-not-flat", "project-over-limit"]
 
 
 def test_without_keystone_only_what_others_tell_is_said() -> None:

@@ -225,6 +225,45 @@ def test_defined_devices_are_listed_where_libvirt_can(make: Make) -> None:
     assert [m.autostart for m in facts.mdevs if m.active] == [False] * 3
 
 
+GHOST = "bbbbbbbb-0000-4000-8000-000000000002"
+
+
+@pytest.mark.parametrize(
+    ("kind", "persistent", "listed"),
+    [
+        ("", 0, False),  # gone: neither in the kernel nor defined, and nobody knows what it was
+        ("", raising(3, "this function is not supported"), False),
+        ("<type id='nvidia-472'/>", 0, True),  # told in full: libvirt's lists are merely a moment old
+        ("", 1, True),  # defined, so it is there, whatever it is
+    ],
+)
+def test_a_device_that_libvirt_lists_though_it_is_gone_is_left_out(
+    make: Make, kind: str, persistent: Any, listed: bool
+) -> None:
+    name = f"mdev_{GHOST.replace('-', '_')}_0000_41_00_6"
+    ghost = (
+        f"<device><name>{name}</name><parent>computer</parent>"
+        f"<capability type='mdev'>{kind}<uuid>{GHOST}</uuid></capability></device>"
+    )
+
+    def opener(uri: str, read_only: bool) -> Any:
+        real = open_libvirt(uri, read_only)
+
+        def devices(flags: int) -> list[Any]:
+            found = list(real.listAllDevices(flags & ~(1 << 30 | 1 << 31)))
+            if flags & 1 << 30:
+                asked = persistent if callable(persistent) else lambda: persistent
+                found.append(Thing(found[0], lambda _flags: ghost, isPersistent=asked, name=lambda: name))
+            return found
+
+        return Between(real, listAllDevices=devices)
+
+    facts = make(opener).fetch(None)
+    assert len([m for m in facts.mdevs if m.uuid != GHOST]) == 3
+    assert (GHOST in [m.uuid for m in facts.mdevs]) is listed
+    assert facts.skipped == ()
+
+
 def test_a_lost_connection_is_opened_anew(make: Make) -> None:
     connections: list[Between] = []
 

@@ -58,7 +58,8 @@ def find_host(snapshot: Snapshot, text: str) -> Host:
     if found:
         raise PlanError(f"{asked!r} is the beginning of {len(found)} hosts: {_listed([h.name for h in found])}")
     near = difflib.get_close_matches(asked, names, n=3, cutoff=0.6)
-    raise PlanError(f"no host is called {asked!r}" + (f"; is it {_listed(near)}?" if near else ""))
+    hint = f"is it {_listed(near)}?" if near else f"there are {_listed(sorted(names))}"
+    raise PlanError(f"no host is called {asked!r}; {hint}")
 
 
 def node_device(address: str) -> str:

@@ -21,7 +21,8 @@ class HostWorld:
     """All hosts of a cloud, reached when a step or an observation needs them. Thread-safe; every call may block.
 
     ``opener`` and ``shell`` are None where libvirt or SSH is switched off. ``shell_changes`` is the right to change
-    something over SSH, which is one of its own.
+    something over SSH, which is one of its own. ``on_taken`` is called with the host whenever something was sent to it,
+    obeyed or not, and must return at once.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class HostWorld:
         shell: Callable[[], ChangingShell] | None = None,
         ssh_timeout_s: float = 10.0,
         shell_changes: bool = False,
+        on_taken: Callable[[str], None] = lambda host: None,
     ) -> None:
         self.read_only = read_only
         self.shell_changes = shell_changes and shell is not None and not read_only
@@ -42,6 +44,7 @@ class HostWorld:
         self._libvirt_timeout_s = libvirt_timeout_s
         self._shell = shell
         self._ssh_timeout_s = ssh_timeout_s
+        self._on_taken = on_taken
         self._guard = threading.Lock()
         self._devices: dict[str, LibvirtDevices] = {}
 
@@ -60,10 +63,13 @@ class HostWorld:
         reason = self.refuses(step)
         if reason:
             raise Refused(f"{step.host}: {reason}")
-        if isinstance(step, DeviceStep):
-            self._of(step.host).take(step.call, step.uuid, step.function, step.type_id)
-        elif self._shell is not None:
-            HostCommands(step.host, self._shell()).take(step.call, step.address, step.value)
+        try:
+            if isinstance(step, DeviceStep):
+                self._of(step.host).take(step.call, step.uuid, step.function, step.type_id)
+            elif self._shell is not None:
+                HostCommands(step.host, self._shell()).take(step.call, step.address, step.value)
+        finally:
+            self._on_taken(step.host)
 
     def libvirt_facts(self, host: str) -> LibvirtFacts:
         """A fresh reading of a host's libvirt. Raises SourceError."""

@@ -160,7 +160,9 @@ def _compared(want: Wanted, room: TypeRoom, devices: list[MediatedDevice]) -> li
     number, count = len(devices), want.layout.count
     free_first = sorted(devices, key=lambda d: (d.used is not False, d.state == "active", d.parent or "", d.uuid or ""))
     if number < count:
-        return [_difference(want, number, "missing", room.why_not)]
+        lacking = count - number
+        enough = room.creatable is not None and room.creatable >= lacking
+        return [_difference(want, number, "missing", f"{lacking} can be made now" if enough else room.why_not)]
     if number > count:
         over = tuple(free_first[: number - count])
         held = sum(1 for d in over if d.used is not False)

@@ -61,13 +61,18 @@ def plan_start(server: Server, chosen: Destination, last_migration: int) -> Plan
             checks=chosen.checks,
             effect=(downtime_words(chosen.predicted), *chosen.predicted.basis),
             inverse_note="while it runs it can be aborted; afterwards the way back is another migration",
-            commands=(
-                f"openstack --os-compute-api-version 2.30 server migrate --live-migration "
-                f"--host {shlex.quote(chosen.host)} {server.id}",
-            ),
+            commands=(start_command(server.id, chosen.host),),
             danger="risk",
             settle_s=SETTLE_S,
         )
+    )
+
+
+def start_command(server_id: str, host: str) -> str:
+    """The same by hand. From 2.30 on Nova looks at a named host as at any other."""
+    return (
+        f"openstack --os-compute-api-version 2.30 server migrate --live-migration "
+        f"--host {shlex.quote(host)} {shlex.quote(server_id)}"
     )
 
 

@@ -87,7 +87,7 @@ def plan_enable(
     return sealed(
         Plan(
             action=ENABLE,
-            title=f"virtual functions of {found.name} {board.address}: {on} -> {total}",
+            title=f"{found.name} {board.address}: enable virtual functions",
             target=Target(
                 kind=PHYSICAL_GPU,
                 id=f"{found.name} {board.address}",

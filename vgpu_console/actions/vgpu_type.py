@@ -196,7 +196,7 @@ def _set(ground: _Ground, address: str, room: TypeRoom, place: int) -> Plan:
     checks = (
         _fresh(ground),
         _creatable(ground, room, place),
-        _not_open(ground, address),
+        _not_open(ground, address, has_none=entry.current_vgpu_type == 0),
         _spec_of(ground, address, number),
     )
     return sealed(
@@ -264,8 +264,12 @@ def _creatable(ground: _Ground, room: TypeRoom, place: int) -> Check:
     return Check(id="vfio.creatable", status="unknown", evidence=evidence, source=source, age_s=age)
 
 
-def _not_open(ground: _Ground, address: str) -> Check:
-    """``vfio.not-open``: no guest names the function, running or shut off."""
+def _not_open(ground: _Ground, address: str, *, has_none: bool = False) -> Check:
+    """``vfio.not-open``: no guest names the function, running or shut off.
+
+    With ``has_none`` a function without a type is given one: that a guest which is shut off waits for it, as after a
+    boot of its host, forbids nothing.
+    """
     age = host_age(ground.facts, "libvirt", ground.host.name, ground.now)
 
     def check(word: CheckStatus, evidence: str) -> Check:
@@ -274,6 +278,9 @@ def _not_open(ground: _Ground, address: str) -> Check:
     holders = ground.holders(address)
     if holders is None:
         return check("unknown", f"libvirt of {ground.host.name} was not read: a guest may have the function")
+    if holders and has_none and all(d.active is False for d in holders):
+        words = "; ".join(guest_words(ground.snapshot, d) for d in holders)
+        return check("warn", f"it is given back to {words}: is this the type that it had?")
     if holders:
         return check("fail", f"it belongs to {'; '.join(guest_words(ground.snapshot, d) for d in holders)}")
     fresh = host_fresh("vfio.not-open", ground.facts, "libvirt", ground.host.name, ground.now, ground.stale_s)

@@ -195,6 +195,18 @@ class Collector:
                 slot.due = 0.0
         self.wake()
 
+    def ask_again(self, host: str) -> None:
+        """Read a host's sources soon, and once more after that: something was changed there.
+
+        libvirt sends events, but not of everything (who only reads is told nothing of autostart), and SSH sends none.
+        """
+        with self._lock:
+            for slot in self._slots.values():
+                if slot.source.host == host:
+                    slot.due = min(slot.due, self._clock() + EVENT_DELAY_S)
+                    slot.settle = True
+        self.wake()
+
     def pending(self) -> tuple[str, ...]:
         """Keys of the sources that have not yet ended their first attempt."""
         with self._lock:
@@ -302,7 +314,7 @@ class Collector:
                 LOG.exception("%s: a fault of this console", slot.status.key)
                 message = f"unreadable answer ({type(error).__name__})"
             else:
-                message = str(error)
+                message = str(error).removeprefix(f"{slot.source.kind}: ")  # whose error it is, its status says
             LOG.warning("%s failed after %.2f s: %s", slot.status.key, self._clock() - began, message)
             with self._lock:
                 self._fail(slot, kind, message, self._clock(), began)

@@ -6,7 +6,7 @@ chose are asked for by themselves, and the plan is made again with what they sai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -17,7 +17,7 @@ from vgpu_console.model.placement import Candidates
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.rules.migration.candidates import DowntimeSettings
 from vgpu_console.rules.migration.downtime import PastMove
-from vgpu_console.rules.migration.drain_words import DrainPlan
+from vgpu_console.rules.migration.drain_words import DrainPlan, DrainPlans
 from vgpu_console.rules.migration.ground import Ground
 from vgpu_console.rules.migration.pairs import Pairs
 from vgpu_console.rules.migration.placement import drain_plan, leaving
@@ -135,3 +135,37 @@ def plan_drain(
         if not answers.ask_for((m.server.server, m.destination) for m in plan.moves):
             break
     return plan
+
+
+def plan_drains(
+    ask: Asker,
+    snapshot: Snapshot,
+    facts: Facts,
+    wanted: Mapping[str, frozenset[str] | None],
+    now: float,
+    *,
+    to: Sequence[str] | None = None,
+    settings: DowntimeSettings | None = None,
+    past: Sequence[PastMove] = (),
+    looking_at: Callable[[str], None] = lambda host: None,
+) -> DrainPlans:
+    """Plans for several hosts, one after the other, so that all fit together. ``wanted``: host -> servers, None: all.
+
+    A host that is emptied is no destination for the others, unless ``to`` names it. ``looking_at`` is called with each
+    host as its turn comes. Blocks. Raises UnknownHost, and ValueError when ``to`` is but the only host to be emptied.
+    """
+    if to is None and len(wanted) > 1:
+        to = tuple(h.name for h in snapshot.hosts if h.name not in wanted)
+    plans: list[DrainPlan] = []
+    taken: dict[str, list[Need]] = {}
+    for host, servers in wanted.items():
+        looking_at(host)
+        allowed = to if to is None or len(wanted) == 1 else tuple(h for h in to if h != host)
+        plan = plan_drain(
+            ask, snapshot, facts, host, now, to=allowed, settings=settings, past=past, only=servers, taken=taken
+        )
+        plans.append(plan)
+        for move in plan.moves:
+            taken.setdefault(move.destination, []).append(move.takes)
+    named = any(servers is not None for servers in wanted.values())
+    return DrainPlans(plans=tuple(plans), to=tuple(to) if to is not None else None, chosen=named)

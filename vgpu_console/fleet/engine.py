@@ -16,9 +16,11 @@ from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.sources.base import SourceError
 
 if TYPE_CHECKING:
+    from vgpu_console.actions.drain_desk import DrainDesk
     from vgpu_console.actions.journal import Journal
     from vgpu_console.actions.migration_desk import MigrationDesk
     from vgpu_console.actions.runner import World
+    from vgpu_console.fleet.explain import ActionReader
     from vgpu_console.fleet.precheck import Precheck
 
 LOG = logging.getLogger("vgpu_console.engine")
@@ -46,8 +48,9 @@ class Engine:
     """Produces snapshots until it is stopped. ``on_snapshot`` is called from the engine's own thread.
 
     ``world`` is what plans are applied to and ``journal`` where that is written down; both block, and an engine that
-    only watches has neither. ``candidates`` asks Placement where a request would fit. ``mover`` is set by who opens it:
-    it checks and follows live migrations, and ends with the engine.
+    only watches has neither. ``candidates`` asks Placement where a request would fit. ``mover`` and ``drainer`` are set
+    by who opens it: they check, follow and queue live migrations, and end with the engine.
+    ``last_action``, set by them too, reads what a server's newest boot or move said of itself; it blocks.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Engine:
         self.world = world
         self.journal = journal
         self.mover: MigrationDesk | None = None
+        self.drainer: DrainDesk | None = None
+        self.last_action: ActionReader | None = None
         self._on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None
         self._stopping = threading.Event()
         self._paused = threading.Event()
@@ -123,6 +128,8 @@ class Engine:
         self._collector.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
+        if self.drainer is not None:
+            self.drainer.close()
         if self.mover is not None:
             self.mover.close()
         self._close()

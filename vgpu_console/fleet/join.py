@@ -26,6 +26,7 @@ from vgpu_console.model.snapshot import (
     VirtualFunction,
 )
 from vgpu_console.model.source import SourceStatus
+from vgpu_console.rules.diagnosis.confirm import Confirmation
 from vgpu_console.rules.diagnosis.doctor import diagnose
 from vgpu_console.rules.nova_conf import mdev_classes
 from vgpu_console.rules.resource_classes import requested
@@ -50,6 +51,7 @@ class Joiner:
         self._quotas = QuotaJoin()
         self._devices: dict[str, tuple[LibvirtFacts | None, SshFacts | None, HostDevices]] = {}
         self._providers = ProviderJoin()
+        self._confirmation = Confirmation()
         self._gpus: dict[str, tuple[HostDevices, tuple[Provider, ...], tuple[PhysicalGpu, ...] | None]] = {}
 
     def join(self, facts: Facts, now: float) -> Snapshot:
@@ -75,7 +77,7 @@ class Joiner:
                 statuses[status.host].append(status)
         mdevs: list[MediatedDevice] = []
         hosts: list[Host] = []
-        for name in host_names:
+        for name in sorted(host_names):
             found = devices[name]
             by_device = providers.by_device.get(name, {})
             mdevs.extend(_name_devices(found, by_device, names))
@@ -98,13 +100,26 @@ class Joiner:
             taken_at=now,
             identity=facts.identity,
             sources=facts.statuses,
-            hosts=tuple(sorted(hosts, key=lambda h: h.name)),
+            hosts=tuple(hosts),
             mdevs=tuple(mdevs),
             servers=servers,
             migrations=_migrations(running, names, {s.id for s in servers}, nova is not None),
             providers=providers.all,
         )
-        return _with_findings(self._quotas.add_to(snapshot, facts, classes), facts)
+        return self._with_findings(self._quotas.add_to(snapshot, facts, classes), facts)
+
+    def _with_findings(self, snapshot: Snapshot, facts: Facts) -> Snapshot:
+        found, unlooked = diagnose(snapshot, facts, snapshot.taken_at)
+        found = self._confirmation.confirmed(found, facts.statuses)
+        by_host: dict[str, list[Finding]] = defaultdict(list)
+        for finding in found:
+            if finding.host:
+                by_host[finding.host].append(finding)
+        hosts = tuple(
+            msgspec.structs.replace(h, findings=tuple(by_host[h.name])) if h.name in by_host else h
+            for h in snapshot.hosts
+        )
+        return msgspec.structs.replace(snapshot, hosts=hosts, findings=found, unlooked=unlooked)
 
     def _host_devices(self, host: str, libvirt: LibvirtFacts | None, ssh: SshFacts | None) -> HostDevices:
         kept = self._devices.get(host)
@@ -288,15 +303,3 @@ def _migrations(
         )
     out.sort(key=lambda m: (m.running, m.created_at or "", m.uuid), reverse=True)
     return tuple(out)
-
-
-def _with_findings(snapshot: Snapshot, facts: Facts) -> Snapshot:
-    found, unlooked = diagnose(snapshot, facts, snapshot.taken_at)
-    by_host: dict[str, list[Finding]] = defaultdict(list)
-    for finding in found:
-        if finding.host:
-            by_host[finding.host].append(finding)
-    hosts = tuple(
-        msgspec.structs.replace(h, findings=tuple(by_host[h.name])) if h.name in by_host else h for h in snapshot.hosts
-    )
-    return msgspec.structs.replace(snapshot, hosts=hosts, findings=found, unlooked=unlooked)

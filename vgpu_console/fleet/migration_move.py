@@ -24,8 +24,9 @@ FRESH_S = 10.0
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be followed, and what the console knew of the server before: ``devices`` are mdev uuid -> type id.
+    """What is to be followed, and what the console knew of the server before.
 
+    ``devices`` are those that it had on the source, mdev uuid -> type id; None: it was not seen there.
     With ``migration`` (Nova's uuid) that one; else the first one newer than ``after``, the number of its last before.
     ``run`` is the journal's run that began it, "" where this console did not.
     """
@@ -41,7 +42,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     framebuffer_mib: int | None = None
     source: str | None = None
     destination: str | None = None
-    devices: dict[str, str] = {}
+    devices: dict[str, str] | None = {}
     predicted_low_ms: float | None = None
     predicted_high_ms: float | None = None
     run: str = ""
@@ -53,6 +54,7 @@ def subject_of(snapshot: Snapshot, server_id: str, *, migration: str = "", after
     found: dict[str, object] = {"server": server_id, "name": server_id, "migration": migration, "after": after}
     if server is not None:
         held = [d for d in snapshot.mdevs if d.server_id == server_id and d.host == server.host]
+        there = known.get("source") in (None, server.host)  # else it has moved, and holds other devices now
         host = snapshot.host(server.host or "")
         sizes = {(g.address, t.type_id): t.framebuffer_mib for g in (host.gpus or () if host else ()) for t in g.types}
         buffers = [sizes.get((d.gpu or "", d.type_id)) for d in held]
@@ -64,7 +66,7 @@ def subject_of(snapshot: Snapshot, server_id: str, *, migration: str = "", after
             "ram_mib": server.ram_mib,
             "framebuffer_mib": None if None in buffers or not held else sum(b for b in buffers if b is not None),
             "source": server.host,
-            "devices": {d.uuid: d.type_id for d in held if d.uuid},
+            "devices": {d.uuid: d.type_id for d in held if d.uuid} if there or not held else None,
         }
         if not server.vgpus and not held:
             found["framebuffer_mib"] = 0

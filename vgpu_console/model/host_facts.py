@@ -70,6 +70,7 @@ class LibvirtFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[PciDevice, ...] = ()
     mdevs: tuple[MdevFacts, ...] = ()
     domains: tuple[DomainFacts, ...] = ()
+    bare_domains: tuple[str, ...] = ()  # uuids of the domains that hold none of these
     defined_visible: bool = True  # False: this libvirt cannot list devices that are defined and not active
     skipped: tuple[str, ...] = ()  # devices whose XML could not be read, each with its reason
 

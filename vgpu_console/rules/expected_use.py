@@ -30,13 +30,17 @@ def expected_holders(nova: NovaFacts | None) -> dict[str, Holder]:
     return out
 
 
+def at_rest(server: Server) -> bool:
+    """Whether Nova does nothing to a server that would change on which host it is or what it holds there."""
+    return server.status in _AT_REST and (server.task_state is None or server.task_state in _REBOOTING)
+
+
 def _holder(server: Server, moving: bool) -> Holder:
     node = server.hypervisor or server.host or ""
     asks = _asks(server)
     if asks == {} or (not node and server.status in ("ERROR", "SHELVED_OFFLOADED")):
         return Holder(server.project_id, node, {})
-    at_rest = server.status in _AT_REST and (server.task_state is None or server.task_state in _REBOOTING)
-    if moving or not at_rest or not node:
+    if moving or not at_rest(server) or not node:
         return Holder(server.project_id, node, None)
     return Holder(server.project_id, node, asks)
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator
 
 from vgpu_console.model.facts import Facts
-from vgpu_console.model.snapshot import Finding
+from vgpu_console.model.snapshot import Evidence, Finding
 from vgpu_console.rules.quota_usage import usage_split
+
+LEAKED = "usage-leaked"
+WHY = (
+    "It counts against a project's limit and keeps a vGPU from being given to anyone, for ever: nothing gives it back "
+    "by itself."
+)
+NO_AUDIT = " nova-manage placement audit does not look at custom classes: it finds nothing wrong here."
 
 
 def leaks(facts: Facts) -> Iterator[Finding]:
@@ -19,30 +27,68 @@ def leaks(facts: Facts) -> Iterator[Finding]:
     names = {p.id: p.name for p in (facts.keystone.projects if facts.keystone else None) or ()}
     providers = {p.uuid: p.name for p in placement.providers}
     found = usage_split(facts.nova, placement).leaks
-    holding = {a.consumer_id for p in placement.providers for a in p.allocations or ()} if found else set[str]()
+    trees = {p.uuid: p.root_uuid for p in placement.providers} if found else {}
+    holding: dict[str, set[str]] = defaultdict(set)  # consumer -> the trees that it holds something of
+    for provider in placement.providers if found else ():
+        for allocation in provider.allocations or ():
+            holding[allocation.consumer_id].add(provider.root_uuid)
+    hosts = {s.id: s.host for s in (facts.nova.servers if facts.nova else None) or ()} if found else {}
     for leak in found:
         what = ", ".join(f"{n} {c}" for c, n in sorted(leak.resources.items()))
         where = ", ".join(providers.get(u, u) for u in leak.providers[:3]) + (" …" if len(leak.providers) > 3 else "")
         project = names.get(leak.project_id, leak.project_id)
         counts = f"counts for project {project}" if project else "the project it counts for is not known"
-        migration, verb = leak.migration, "show"
+        migration = leak.migration
+        show = shlex.join(["openstack", "resource", "provider", "allocation", "show", leak.consumer_id])
+        command, action = show, ""
         if migration is None:
             why = (
                 "Nova lists no server and no running migration with this id (nor does it list a server that is "
                 "soft-deleted): make sure, then delete its allocation"
             )
-        elif migration.server_id in holding:
-            why = f"the migration of server {migration.server_id} has ended ({migration.status})"
-            verb = "delete"
+            nova = "no server and no migration that runs has this id"
         else:
-            why = (
-                f"the migration of server {migration.server_id} has ended ({migration.status}) and the server holds "
-                "nothing itself: find out on which host it runs before anything is deleted"
-            )
+            nova = f"migration {migration.uuid} of server {migration.server_id}: {migration.status}"
+            if migration.server_id not in holding:
+                why = (
+                    f"the migration of server {migration.server_id} has ended ({migration.status}) and the server "
+                    "holds nothing itself: find out on which host it runs before anything is deleted"
+                )
+            elif hosts.get(migration.server_id) == migration.source and not holding[migration.server_id] & {
+                trees.get(u, u) for u in leak.providers
+            }:
+                why = (
+                    f"the migration of server {migration.server_id} has ended ({migration.status}), and Nova says that "
+                    f"the server is on {migration.source}, of which it holds nothing itself: this may be its own "
+                    "share. Find out on which host its guest runs before anything is deleted"
+                )
+            else:
+                why = f"the migration of server {migration.server_id} has ended ({migration.status})"
+                command = shlex.join(["openstack", "resource", "provider", "allocation", "delete", leak.consumer_id])
+                if migration.live:
+                    command = shlex.join(["vgpu-console", "migrate", "heal", leak.consumer_id])
+                    action = "migrate.heal"
+        unseen = any(c.startswith("CUSTOM_") for c in leak.resources)
         yield Finding(
-            id="usage-leaked",
+            id=LEAKED,
             severity="warn",
             object=f"consumer {leak.consumer_id}",
             message=f"holds {what} on {where}, which {counts}: {why}",
-            command=shlex.join(["openstack", "resource", "provider", "allocation", verb, leak.consumer_id]),
+            command=command,
+            action=action,
+            objects=tuple(
+                filter(
+                    None,
+                    (
+                        f"consumer {leak.consumer_id}",
+                        f"server {migration.server_id}" if migration is not None else "",
+                        f"project {project}" if project else "",
+                    ),
+                )
+            ),
+            evidence=(
+                Evidence("placement", "", f"consumer {leak.consumer_id} holds {what} on {where}"),
+                Evidence("nova", "", nova),
+            ),
+            why=WHY + (NO_AUDIT if unseen else ""),
         )

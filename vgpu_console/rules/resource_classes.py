@@ -59,3 +59,18 @@ def requested(extra_specs: Mapping[str, str] | None, classes: Collection[str]) -
         if found is not None and found.group(2) in classes and value.strip().isdigit():
             wanted[found.group(2)] = wanted.get(found.group(2), 0) + int(value)
     return wanted
+
+
+def is_device_class(resource_class: str) -> bool:
+    """Whether a class can mean a vGPU: Nova's own, or one that nova.conf or a PCI alias gives to devices."""
+    return resource_class == VGPU or resource_class.startswith("CUSTOM_")
+
+
+def pci_aliases(extra_specs: Mapping[str, str] | None) -> dict[str, int]:
+    """PCI aliases that a flavor names, with how many of each (``pci_passthrough:alias``)."""
+    found: dict[str, int] = {}
+    for word in (extra_specs or {}).get("pci_passthrough:alias", "").split(","):
+        name, _, count = word.strip().partition(":")
+        if name:
+            found[name] = found.get(name, 0) + (int(count) if count.isdigit() else 1)
+    return found

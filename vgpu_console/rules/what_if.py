@@ -7,6 +7,7 @@ Aggregates, availability zones and the scheduler's other filters are not looked 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -93,7 +94,8 @@ def find_flavor(facts: Facts, name_or_id: str) -> Flavor:
         )
     if facts.nova is None or facts.nova.flavors is None:
         raise UnknownName("the flavors could not be read from Nova")
-    raise UnknownName(f"no flavor has the id or name '{name_or_id}'")
+    near = difflib.get_close_matches(name_or_id, dict.fromkeys(f.name for f in flavors), n=3, cutoff=0.6)
+    raise UnknownName(f"no flavor has the id or name '{name_or_id}'" + (f"; is it {', '.join(near)}?" if near else ""))
 
 
 def request_of(flavor: Flavor) -> FlavorRequest:

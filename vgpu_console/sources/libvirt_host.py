@@ -182,6 +182,7 @@ class LibvirtHostSource:
         offering = {d.name() for d in self._call(connection.listAllDevices, CAP_MDEV_TYPES)}
         devices = tuple(self._devices(connection, offering, skipped))
         mdevs, defined_visible = self._mdevs(connection, skipped)
+        domains = sorted(self._domains(connection, skipped), key=lambda d: d.uuid)
         return LibvirtFacts(
             host=self.host,
             hostname=plain(self._optional(connection, "getHostname"), 256),
@@ -189,7 +190,8 @@ class LibvirtHostSource:
             qemu_version=_dotted(self._optional(connection, "getVersion")) if str(kind).upper() == "QEMU" else None,
             devices=tuple(sorted(devices, key=lambda d: d.address)),
             mdevs=tuple(sorted(mdevs, key=lambda m: m.uuid)),
-            domains=tuple(sorted(self._domains(connection, skipped), key=lambda d: d.uuid)),
+            domains=tuple(d for d in domains if d.mdevs or d.pci),
+            bare_domains=tuple(d.uuid for d in domains if not (d.mdevs or d.pci)),
             defined_visible=defined_visible,
             skipped=tuple(sorted(skipped)),
         )
@@ -255,6 +257,8 @@ class LibvirtHostSource:
             )
             for device, mdev in self._parsed(connection, listed, parse_mdev, skipped)
         ]
+        if active is not None:
+            mdevs = [mdev for mdev in mdevs if not _is_left_over(mdev)]
         return mdevs, visible
 
     def _flag(self, connection: Any, device: Any, call: str) -> bool | None:
@@ -266,16 +270,23 @@ class LibvirtHostSource:
         return bool(answer) if isinstance(answer, int) and answer >= 0 else None
 
     def _domains(self, connection: Any, skipped: list[str]) -> Iterator[DomainFacts]:
-        """Running and merely defined domains that hold a mediated device or a PCI function."""
+        """Running and merely defined domains, with the mediated devices and PCI functions that they hold."""
         listed = self._call(connection.listAllDomains, 0)
         active = {d.UUIDString() for d in self._call(connection.listAllDomains, DOMAIN_ACTIVE)}
         for domain, facts in self._parsed(connection, listed, parse_domain, skipped):
-            if facts.mdevs or facts.pci:
-                yield msgspec.structs.replace(facts, active=domain.UUIDString() in active)
+            yield msgspec.structs.replace(facts, active=domain.UUIDString() in active)
 
 
 def _is_gpu(device: PciDevice) -> bool:
     return device.vendor_id == NVIDIA and device.pci_class.startswith(_DISPLAY_CLASSES)
+
+
+def _is_left_over(mdev: MdevFacts) -> bool:
+    """Whether libvirt lists a device that is no more: neither in the kernel nor defined, and without a type.
+
+    libvirt 11.3 keeps such an entry when a device goes while libvirt reads it; it stays until libvirtd restarts.
+    """
+    return mdev.active is False and not mdev.persistent and not mdev.type_id
 
 
 def _name(thing: Any) -> str:

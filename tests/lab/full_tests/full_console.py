@@ -53,10 +53,16 @@ class FullConsole:
     def _address(self, host: str) -> LibvirtAddress | None:
         return LibvirtAddress(host, self.lab.uri(host)) if host in HOSTS else None
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One run of ``vgpu-console``; never raises."""
+    def command(self, *arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+        """One run of ``vgpu-console``. Raises TimeoutExpired only."""
         full = [str(COMMAND), "--config", str(self._config), *arguments]
-        return subprocess.run(full, capture_output=True, text=True, timeout=180, env=dict(os.environ))
+        return subprocess.run(full, capture_output=True, text=True, timeout=timeout_s, env=dict(os.environ))
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """``vgpu-console`` in the background, for somebody to kill."""
+        full = [str(COMMAND), "--config", str(self._config), *arguments]
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(full, stdin=silent, stdout=silent, stderr=silent, text=True, env=dict(os.environ))
 
     def json(self, *arguments: str) -> Any:
         """What a command prints with ``-o json``."""
@@ -119,6 +125,13 @@ class FullConsole:
         plan = plan_start(self.server(server_id), checked.chosen, last)
         self.followers.follow(self.subject(server_id, destination=destination))
         return self.apply(plan)
+
+    def ask_nova(self, server_id: str, destination: str) -> None:
+        """Somebody else begins a migration, without a console and its checks."""
+        body = {"os-migrateLive": {"host": destination, "block_migration": "auto"}}
+        path = f"/servers/{server_id}/action"
+        asked = self.lab.connect().compute.post(path, json=body, microversion="2.68")
+        assert asked.status_code == 202, asked.text
 
     def abort(self, server_id: str) -> Outcome:
         """Abort its newest migration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -77,6 +78,11 @@ class FullLab(Lab):
         lines = self.run(host, "cd /sys/bus/mdev/devices && for d in *; do [ -e $d ] && readlink -f $d; done; true")
         return {Path(line).name: Path(line).parent.name for line in lines.splitlines()}
 
+    def held(self, host: str, server_id: str) -> list[str]:
+        """The devices that a server's guest has on a host by its description: uuids."""
+        xml = self.libvirt(host).lookupByUUIDString(server_id).XMLDesc()
+        return re.findall(r"<hostdev [^>]*type='mdev'.*?<address uuid='([^']+)'", xml, re.DOTALL)
+
     def set(self, host: str, **values: str) -> None:
         """Change a host: ``libvirt__live_migration_bandwidth="8"`` of nova.conf, ``module__migratable="N"``."""
         self._run("set", host, *(f"{key.replace('__', '.')}={value}" for key, value in values.items()))
@@ -148,7 +154,7 @@ class FullLab(Lab):
         return name
 
     def clean(self) -> None:
-        """No servers, no allocations of any, no devices: what the next test finds."""
+        """No servers and no allocations of any: what the next test finds. Free devices stay, as Nova leaves them."""
         admin = self.connect()
         for server in list(admin.compute.servers(all_projects=True)):
             self._delete(admin, server.id)

@@ -135,6 +135,26 @@ def test_device_that_cannot_be_migrated(console: FullConsole) -> None:
         console.lab.forget_devices(SOURCE)
 
 
+def test_post_copy_is_refused_by_the_checks_and_by_qemu(console: FullConsole, server: Any) -> None:
+    """Nova asks nobody, and QEMU moves no mediated device with it: somebody else begins it all the same."""
+    console.lab.set(SOURCE, libvirt__live_migration_permit_post_copy="true")
+    try:
+        checked = console.check(server.id, DESTINATION).chosen
+        assert checked is not None
+        assert checked.verdict == "fail"
+        assert [c.id for c in checked.checks if c.status == "fail"] == ["migrate.post-copy"]
+        console.followers.follow(console.subject(server.id, destination=DESTINATION))
+        console.ask_nova(server.id, DESTINATION)
+        told = console.end(server.id)
+        assert told.end is not None
+        assert told.end.kind == "refused-by-qemu", told.end
+        assert f"live_migration_permit_post_copy is on at {SOURCE}" in told.end.explanation
+        in_error_on_source(console, server.id)
+        reset(console, server.id, told)
+    finally:
+        console.lab.set(SOURCE, libvirt__live_migration_permit_post_copy="")
+
+
 def test_wrong_type_is_refused_by_the_checks_and_by_nova(console: FullConsole, server: Any) -> None:
     console.lab.forget_devices(DESTINATION)
     console.lab.set(DESTINATION, devices__enabled_mdev_types=OTHER_TYPE)
@@ -144,10 +164,7 @@ def test_wrong_type_is_refused_by_the_checks_and_by_nova(console: FullConsole, s
         assert checked.verdict == "fail"
         assert "nvidia-471" in checked.reason, checked.reason
         console.followers.follow(console.subject(server.id, destination=DESTINATION))
-        admin = console.lab.connect()
-        body = {"os-migrateLive": {"host": DESTINATION, "block_migration": "auto"}}
-        asked = admin.compute.post(f"/servers/{server.id}/action", json=body, microversion="2.68")
-        assert asked.status_code == 202, asked.text
+        console.ask_nova(server.id, DESTINATION)
         told = console.end(server.id)
         assert told.end is not None
         assert told.end.kind == "refused", told.end

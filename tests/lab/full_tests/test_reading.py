@@ -17,7 +17,7 @@ def test_hosts_devices_providers_allocations(console: FullConsole, server: Any) 
         assert (host.service_state, host.service_status) == ("up", "enabled"), name
         assert [g.product_id for g in host.gpus or ()] == ["20f1", "20f1"], name
     devices = [(d.host, d.uuid, d.type_id, d.server_id) for d in snapshot.mdevs if d.server_id]
-    (held,) = console.lab.mdevs(SOURCE)
+    (held,) = console.lab.held(SOURCE, server.id)
     assert devices == [(SOURCE, held, TYPE, server.id)]
     offered = sorted(
         (p.host, i.total) for p in snapshot.providers for i in p.inventories or () if i.resource_class == "VGPU"

@@ -236,6 +236,20 @@ def test_a_fault_is_told_as_whose_it_is(written: Any, evidence: str, unknown: bo
     assert any("No valid host" in line for line in end.unknown) is unknown
 
 
+def test_nobody_watched_and_post_copy_is_permitted() -> None:
+    """QEMU moves no mediated device with it, whoever watched; a guest without one may go."""
+    with_one = {A: look(A, "running", mdevs={"u-1": "t"}), B: look(B, "absent")}
+    seen = clues("running", "failed", "error", memory_moved=None, post_copy={A: False, B: True})
+    end = story(msgspec.structs.replace(seen, guests=with_one))
+    assert end.kind == "refused-by-qemu"
+    assert "live_migration_permit_post_copy is on at gpu-b" in end.explanation
+    assert "no memory was sent" not in [e.text for e in end.evidence]
+    plain_guest = {A: look(A, "running"), B: look(B, "absent")}
+    assert story(msgspec.structs.replace(seen, guests=plain_guest)).kind == "failed"
+    unread = msgspec.structs.replace(seen, guests=with_one, post_copy={A: False})
+    assert "whether post-copy is permitted on gpu-b" in story(unread).unknown
+
+
 def test_no_reset_is_offered_where_it_would_be_a_lie() -> None:
     stopped = story(clues("running", "error", server="ERROR", here="shut off", there=None))
     assert [m.action for m in stopped.mends if m.action == "migrate.reset"] == []
@@ -309,7 +323,7 @@ def test_the_measured_downtime_is_evidence() -> None:
     assert "the guest stood still for 1427 ms (JOB_COMPLETED event of the source)" in [e.text for e in end.evidence]
 
 
-def verdicts(seen: Clues, held: dict[str, str]) -> dict[str, str]:
+def verdicts(seen: Clues, held: dict[str, str] | None) -> dict[str, str]:
     return {c.id.removeprefix("verify."): c.status for c in verify(seen, story(seen), held, 5.0)}
 
 
@@ -325,6 +339,17 @@ def test_verification_of_an_arrival() -> None:
     assert verdicts(held, {"u-1": "t"})["source-device"] == "fail"
     astray = clues("completed", **(ARRIVED | {"holds": ON_A}), left=ON_A)
     assert (verdicts(astray, {})["allocations"], verdicts(astray, {})["left"]) == ("fail", "fail")
+
+
+def test_verification_of_one_that_was_first_seen_after_its_move() -> None:
+    """What it holds now is not what it had: that would always be as before."""
+    guests = {A: look(A, "absent", idle={"u-1": "t"}), B: look(B, "running", mdevs={"u-9": "t"})}
+    seen = msgspec.structs.replace(clues("completed", **ARRIVED), guests=guests)
+    found = verdicts(seen, None)
+    assert (found["devices"], found["guest"]) == ("unknown", "pass")
+    assert "source-device" not in found
+    (said,) = [c.evidence for c in verify(seen, story(seen), None, 5.0) if c.id == "verify.devices"]
+    assert said == f"it holds t on {B}; what it had on {A} was not seen"
 
 
 def test_verification_says_what_it_could_not_see() -> None:

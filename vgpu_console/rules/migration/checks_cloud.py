@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vgpu_console.model.check import Check
 from vgpu_console.model.nova import Aggregate
+from vgpu_console.rules.aggregates import has, tenants, wishes
 from vgpu_console.rules.migration.scene import Scene, version
 
 VGPU_MIGRATION_API = (2, 96, 0)
@@ -13,8 +14,6 @@ PCI_MIGRATION_API = (2, 100, 0)
 
 DEFAULT_CONCURRENCY = 1
 """[compute] max_concurrent_live_migrations, nova: conf/compute.py."""
-
-_SPEC = "aggregate_instance_extra_specs:"
 
 
 def same_host(scene: Scene) -> Check | None:
@@ -90,40 +89,21 @@ def aggregate(scene: Scene) -> Check:
 def _extra_specs(scene: Scene, mine: list[Aggregate], theirs: list[Aggregate]) -> list[str]:
     """The flavor's wishes that the source's aggregates meet and the destination's do not."""
     found = []
-    for key, wanted in sorted((scene.extra_specs or {}).items()):
-        name = key.removeprefix(_SPEC)
-        if name == key:
-            continue
-        if not _has(theirs, name, wanted) and (_has(mine, name, wanted) or not mine):
+    for name, wanted in wishes(scene.extra_specs).items():
+        if not has(theirs, name, wanted) and (has(mine, name, wanted) or not mine):
             found.append(f"the flavor wants aggregates with {name} = {wanted}, {scene.destination.name} is in none")
     return found
 
 
-def _has(aggregates: list[Aggregate], name: str, wanted: str) -> bool:
-    """Nova also knows comparisons (``>= 3``, ``<in> …``): those are not worked out here, the key being there counts."""
-    simple = wanted and wanted[0] not in "<>=!s"
-    return any(name in a.metadata and (not simple or _among(wanted, a.metadata[name])) for a in aggregates)
-
-
-def _among(wanted: str, told: str) -> bool:
-    return wanted in [word.strip() for word in told.split(",")]
-
-
 def _tenants(scene: Scene, mine: list[Aggregate], theirs: list[Aggregate]) -> list[str]:
     project = scene.server.project_id
-    allowed = {t for a in theirs for t in _allowed(a)}
+    allowed = {t for a in theirs for t in tenants(a)}
     if allowed and project not in allowed:
         return [f"{scene.destination.name} is kept for other projects (filter_tenant_id of its aggregates)"]
-    kept = [a.name for a in mine if project in _allowed(a)]
+    kept = [a.name for a in mine if project in tenants(a)]
     if kept and project not in allowed:
         return [f"{scene.source.name} is kept for this project by aggregate {kept[0]}, {scene.destination.name} is not"]
     return []
-
-
-def _allowed(aggregate: Aggregate) -> set[str]:
-    """Projects that ``filter_tenant_id`` and its numbered likes name; empty: everybody."""
-    values = [v for k, v in aggregate.metadata.items() if k.startswith("filter_tenant_id")]
-    return {word.strip() for value in values for word in value.split(",") if word.strip()}
 
 
 def old_compute(scene: Scene) -> Check:

@@ -19,7 +19,7 @@ _YES = ("true", "yes", "on", "1")
 
 def post_copy(scene: Scene) -> Check:
     """QEMU refuses to migrate a VFIO device once post-copy is permitted; Nova does not look at it before."""
-    permitted = [end for end in scene.ends if _flag(end.conf, "permit_post_copy")]
+    permitted = [end for end in scene.ends if flag(end.conf, "permit_post_copy")]
     if permitted:
         names = ", ".join(end.name for end in permitted)
         evidence = f"live_migration_permit_post_copy is on at {names}: QEMU refuses to move a vGPU with it"
@@ -39,8 +39,8 @@ def downtime_ladder(scene: Scene) -> Check:
 
     if conf is None:
         return check("unknown", scene.source.no_conf)
-    downtime = max(100, _number(conf, "downtime"))
-    steps, delay = max(3, _number(conf, "downtime_steps")), max(3, _number(conf, "downtime_delay"))
+    downtime = max(100, number(conf, "downtime"))
+    steps, delay = max(3, number(conf, "downtime_steps")), max(3, number(conf, "downtime_delay"))
     shown = f"{downtime} ms / {steps} / {delay} on {scene.source.name}"
     gib = _gib(scene)
     if gib is None:
@@ -66,7 +66,7 @@ def completion_timeout(scene: Scene) -> Check:
     conf, end = scene.source.conf, scene.source
     if conf is None:
         return scene.check("completion-timeout", "unknown", end.no_conf, "ssh", end=end)
-    per_gib = _number(conf, "completion_timeout")
+    per_gib = number(conf, "completion_timeout")
     if per_gib <= 0:
         return scene.check("completion-timeout", "pass", f"0 on {end.name}: never", "ssh", end=end)
     gib = _gib(scene)
@@ -115,11 +115,13 @@ def downtime_limit(scene: Scene) -> Check | None:
     return scene.check("downtime-limit", "pass", f"{range_} predicted, {most}", "prediction")
 
 
-def _flag(conf: Mapping[str, str] | None, option: str) -> bool:
+def flag(conf: Mapping[str, str] | None, option: str) -> bool:
+    """Whether [libvirt] live_migration_``option`` is switched on."""
     return conf is not None and conf.get(f"libvirt.live_migration_{option}", "").strip().lower() in _YES
 
 
-def _number(conf: Mapping[str, str], option: str) -> int:
+def number(conf: Mapping[str, str], option: str) -> int:
+    """[libvirt] live_migration_``option``, one of ``DEFAULTS``."""
     value = conf.get(f"libvirt.live_migration_{option}", "")
     return int(value) if value.strip().lstrip("-").isdigit() else DEFAULTS[option]
 

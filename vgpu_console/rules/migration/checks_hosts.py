@@ -70,7 +70,7 @@ def kernel(scene: Scene) -> Check:
     unread = [end.why_unread("ssh") for end, found in versions if found is None]
     shown = ", ".join(f"{end.name} {end.host.kernel or '?'}" for end, _ in versions)
     old = [end for end, found in versions if found is not None and found < MIN_KERNEL]
-    excused = [end for end in old if _backports(end)]
+    excused = [end for end in old if backports(end)]
     if len(excused) < len(old):
         names = ", ".join(end.name for end in old if end not in excused)
         return scene.check("kernel", "fail", f"{shown}: {names} is older than 5.18", "ssh")
@@ -84,7 +84,7 @@ def kernel(scene: Scene) -> Check:
 
 def os_pair(scene: Scene) -> Check:
     """NVIDIA supports no migration between RHEL 9.4 and 10 (NVIDIA AI Enterprise, live migration)."""
-    told = [_os(end) for end in scene.ends]
+    told = [os_of(end) for end in scene.ends]
     unread = [end.why_unread("ssh") for end, os in zip(scene.ends, told, strict=True) if os is None]
     if unread:
         return scene.check("os", "unknown", "; ".join(unread), "ssh")
@@ -92,10 +92,8 @@ def os_pair(scene: Scene) -> Check:
     names = ", ".join(f"{end.name} {end.host.os_name or '?'}" for end in scene.ends)
     if (here, here_v[:2]) == (there, there_v[:2]):
         return scene.check("os", "pass", names, "ssh")
-    if here in _RED_HAT and there in _RED_HAT and {here_v[:1], there_v[:1]} == {(9,), (10,)}:
-        nine = here_v if here_v[:1] == (9,) else there_v
-        if nine[:2] <= (9, 4):
-            return scene.check("os", "fail", f"{names}: NVIDIA supports no move between RHEL 9.4 and 10", "ssh")
+    if supports_no_move(*scene.ends):
+        return scene.check("os", "fail", f"{names}: NVIDIA supports no move between RHEL 9.4 and 10", "ssh")
     return scene.check("os", "warn", f"{names}: not the same system", "ssh")
 
 
@@ -108,8 +106,8 @@ def nvidia_driver(scene: Scene) -> Check:
     if scene.source.host.driver == scene.destination.host.driver:
         return scene.check("nvidia-driver", "pass", shown, "ssh")
     shown = shown.replace(", ", " ≠ ")
-    systems = [_os(end) for end in scene.ends]
-    lenient = [os is not None and os[0] in _RED_HAT and (9, 6) <= os[1][:2] < (10,) for os in systems]
+    systems = [os_of(end) for end in scene.ends]
+    lenient = [drivers_may_differ(end) for end in scene.ends]
     if all(lenient):
         return scene.check("nvidia-driver", "warn", f"{shown}: RHEL 9.6 and later let versions differ", "ssh")
     if all(ok or os is None for ok, os in zip(lenient, systems, strict=True)):
@@ -172,7 +170,7 @@ def _at_least(scene: Scene, word: str, least: tuple[int, ...], told: tuple[Told,
     )
 
 
-def _os(end: HostScene) -> tuple[str, tuple[int, ...]] | None:
+def os_of(end: HostScene) -> tuple[str, tuple[int, ...]] | None:
     """os-release's ID and VERSION_ID as numbers."""
     numbers = version(end.ssh.os_version) if end.ssh is not None else None
     if end.ssh is None or not end.ssh.os_id or numbers is None:
@@ -180,7 +178,21 @@ def _os(end: HostScene) -> tuple[str, tuple[int, ...]] | None:
     return end.ssh.os_id.lower(), numbers
 
 
-def _backports(end: HostScene) -> bool:
-    os = _os(end)
+def supports_no_move(here: HostScene, there: HostScene) -> bool:
+    """Whether NVIDIA says that it supports none between these two systems; False where one is not known."""
+    ends = [os_of(end) for end in (here, there)]
+    numbers = sorted(os[1] for os in ends if os is not None and os[0] in _RED_HAT)
+    return len(numbers) == 2 and numbers[0][:1] == (9,) and numbers[0][:2] <= (9, 4) and numbers[1][:1] == (10,)
+
+
+def drivers_may_differ(end: HostScene) -> bool:
+    """Whether its system is one that NVIDIA allows different driver versions between."""
+    os = os_of(end)
+    return os is not None and os[0] in _RED_HAT and (9, 6) <= os[1][:2] < (10,)
+
+
+def backports(end: HostScene) -> bool:
+    """Whether it is a Red Hat kernel that NVIDIA supports moves with although it is called older than 5.18."""
+    os = os_of(end)
     own = ".el" in (end.host.kernel or "") and (version(end.host.kernel) or ()) >= RED_HAT_KERNEL
     return own and os is not None and os[0] in _RED_HAT and os[1][:2] >= (9, 4)

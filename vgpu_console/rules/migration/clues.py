@@ -117,6 +117,16 @@ class Clues(msgspec.Struct, frozen=True, kw_only=True):
         return asked_during(self.trace.actions, row, FORCE_ACTION)
 
     @property
+    def barred(self) -> bool:
+        """Whether QEMU must have refused it: it moves no mediated device where post-copy is permitted."""
+        row = self.row
+        if row is None:
+            return False
+        look = self.guests.get(row.source or "")
+        permitted = any(self.post_copy.get(host or "") for host in (row.source, row.destination))
+        return permitted and look is not None and bool(look.mdevs)
+
+    @property
     def began(self) -> bool | None:
         """Whether nova-compute had taken it up (from ``preparing`` on); None: not known."""
         if STARTED_STATUSES & set(self.statuses):

@@ -93,3 +93,78 @@ class DrainPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Ids of warnings and unknowns -> of how many moves; an operator must accept each id."""
         found = Counter(c.id for m in self.moves for c in m.checks if c.status in ("warn", "unknown"))
         return dict(sorted(found.items()))
+
+
+class DrainPlans(msgspec.Struct, frozen=True, kw_only=True):
+    """The plans of several hosts that are emptied together, each made with what the ones before it take.
+
+    ``to``: the destinations that were allowed, the same for all; None: any. ``chosen``: of named servers only.
+    """
+
+    plans: tuple[DrainPlan, ...]
+    to: tuple[str, ...] | None = None
+    chosen: bool = False
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that servers leave."""
+        return tuple(p.host for p in self.plans)
+
+    @property
+    def moves(self) -> tuple[tuple[str, Move], ...]:
+        """Every move with the host it leaves, host after host, each in its order."""
+        return tuple((p.host, m) for p in self.plans for m in p.moves)
+
+    @property
+    def stay(self) -> tuple[tuple[str, Stay], ...]:
+        """Every server that cannot go, with its host."""
+        return tuple((p.host, s) for p in self.plans for s in p.stay)
+
+    @property
+    def to_accept(self) -> dict[str, int]:
+        """Ids of warnings and unknowns -> of how many moves."""
+        found: Counter[str] = Counter()
+        for plan in self.plans:
+            found.update(plan.to_accept)
+        return dict(sorted(found.items()))
+
+    @property
+    def excluded(self) -> tuple[Rejection, ...]:
+        """Hosts that take nothing in any of the plans, with the reason of the first."""
+        out = [{r.host: r for r in p.excluded} for p in self.plans]
+        return tuple(r for host, r in out[0].items() if all(host in one for one in out[1:])) if out else ()
+
+    @property
+    def at_once(self) -> AtOnce:
+        """The greatest bound of the hosts: more at a time would only wait in Nova's queue on every one of them."""
+        bounds = [p.at_once for p in self.plans] or [AtOnce(1, "no host is left")]
+        if any(b.most is None for b in bounds):
+            return next(b for b in bounds if b.most is None)
+        return max(bounds, key=lambda b: b.most or 0)
+
+    @property
+    def totals(self) -> Totals:
+        """The sums of all plans."""
+        each = [p.totals for p in self.plans]
+        verdicts: Counter[str] = Counter()
+        for one in each:
+            verdicts.update(one.verdicts)
+        return Totals(
+            servers=sum(t.servers for t in each),
+            with_vgpus=sum(t.with_vgpus for t in each),
+            without_vgpus=sum(t.without_vgpus for t in each),
+            go=sum(t.go for t in each),
+            stay=sum(t.stay for t in each),
+            verdicts=dict(sorted(verdicts.items())),
+            predicted_low_ms=sum(t.predicted_low_ms for t in each),
+            predicted_high_ms=sum(t.predicted_high_ms for t in each),
+            unpredicted=sum(t.unpredicted for t in each),
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the plans do not know or leave out, each once."""
+        told = [n for p in self.plans for n in p.notes]
+        if len(self.plans) > 1 and self.to is not None and not set(self.to) & set(self.hosts):
+            told.append(f"{', '.join(self.hosts)} take no servers from one another; name destinations to allow it")
+        return tuple(dict.fromkeys(told))

@@ -16,6 +16,7 @@ from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snaps
 from vgpu_console.model.source import SourceKind, SourceStatus
 from vgpu_console.rules.migration.downtime import Downtime
 from vgpu_console.rules.migration.ground import Ground
+from vgpu_console.rules.resource_classes import pci_aliases
 
 _NUMBERS = re.compile(r"\d+")
 _WORDS = {"libvirt": "libvirt", "ssh": "SSH"}
@@ -112,12 +113,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def aliases(self) -> dict[str, int]:
         """PCI aliases that the flavor names, with how many of each (``pci_passthrough:alias``)."""
-        found: dict[str, int] = {}
-        for word in (self.extra_specs or {}).get("pci_passthrough:alias", "").split(","):
-            name, _, count = word.strip().partition(":")
-            if name:
-                found[name] = found.get(name, 0) + (int(count) if count.isdigit() else 1)
-        return found
+        return pci_aliases(self.extra_specs)
 
     @property
     def mechanism(self) -> Mechanism:

@@ -100,7 +100,7 @@ def _stayed(clues: Clues, row: MigrationFacts) -> End:
         return ends.aborted_queued(clues, row) if began is False else ends.aborted(clues, row)
     if clues.broken:
         return ends.failed(clues, row)
-    if clues.memory_moved is False:
+    if clues.memory_moved is False or (clues.memory_moved is None and clues.barred):
         return ends.refused_by_qemu(clues, row)
     if clues.memory_moved:
         return ends.destination_died(clues, row)

@@ -89,7 +89,7 @@ def aborted_queued(clues: Clues, row: MigrationFacts) -> End:
 
 
 def refused_by_qemu(clues: Clues, row: MigrationFacts) -> End:
-    """It failed before a byte was sent."""
+    """It failed before a byte was sent, or must have: nobody saw it, and post-copy is permitted."""
     on = [host for host in (row.source, row.destination) if host and clues.post_copy.get(host)]
     if on:
         why = (
@@ -102,12 +102,9 @@ def refused_by_qemu(clues: Clues, row: MigrationFacts) -> End:
             "device and IOMMU dirty tracking”, “does not support migration”)"
         )
     lines = [Evidence(f"[libvirt] live_migration_permit_post_copy = true on {host}", "ssh") for host in on]
-    unread = tuple(
-        f"whether post-copy is permitted on {host}"
-        for host in (row.source, row.destination)
-        if host and clues.post_copy.get(host) is None
-    )
-    lines.append(Evidence("no memory was sent", "libvirt"))
+    unread = _unread_post_copy(clues, row)
+    if clues.memory_moved is False:
+        lines.append(Evidence("no memory was sent", "libvirt"))
     return _stayed(clues, row, "refused-by-qemu", "QEMU refused", why, tuple(lines), () if on else unread)
 
 
@@ -128,7 +125,14 @@ def failed(clues: Clues, row: MigrationFacts) -> End:
         line = Evidence(f"{event.name}{f' on {event.host}' if event.host else ''}: {event.details}", "nova")
         return _stayed(clues, row, "failed", "failed", f"{event.details}", (line,))
     why = "libvirt or QEMU ended it; Nova writes the reason into its log alone"
-    return _stayed(clues, row, "failed", "failed", why, (), ("at what it failed", *_log_of(row)))
+    unknown = ("at what it failed", *_unread_post_copy(clues, row), *_log_of(row))
+    return _stayed(clues, row, "failed", "failed", why, (), unknown)
+
+
+def _unread_post_copy(clues: Clues, row: MigrationFacts) -> tuple[str, ...]:
+    """The hosts whose nova.conf was not read: with post-copy permitted it would be the reason."""
+    hosts = (row.source, row.destination)
+    return tuple(f"whether post-copy is permitted on {h}" for h in hosts if h and clues.post_copy.get(h) is None)
 
 
 def _log_of(row: MigrationFacts) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from vgpu_console.model.migration_end import End, GuestLook
 from vgpu_console.rules.migration.clues import Clues
 
 
-def verify(clues: Clues, end: End, held: Mapping[str, str], now: float) -> tuple[Check, ...]:
-    """One check for each thing, worst first. ``held`` are the devices it had on the source, mdev uuid -> type id.
+def verify(clues: Clues, end: End, held: Mapping[str, str] | None, now: float) -> tuple[Check, ...]:
+    """One check for each thing, worst first.
 
+    ``held`` are the devices it had on the source, mdev uuid -> type id; None: it had some, and nobody saw which.
     A migration that the server was moved again after, or whose server is gone, says nothing of today: no checks.
     """
     row = clues.row
@@ -21,7 +22,9 @@ def verify(clues: Clues, end: End, held: Mapping[str, str], now: float) -> tuple
     arrived = end.moved or end.kind == "split-brain"
     home = row.destination if arrived else row.source
     found = [_server(clues, home), _guest(clues, home, now), _allocations(clues, home), _left(clues)]
-    if held:
+    if held is None:
+        found.append(_devices_now(clues, home, row.source, now))
+    elif held:
         found.append(_devices(clues, home, held, now))
         if arrived:
             found.append(_freed(clues.guests.get(row.source or ""), row.source, held, now))
@@ -95,6 +98,15 @@ def _devices(clues: Clues, home: str | None, held: Mapping[str, str], now: float
         words = f"it holds {_counted(has)} on {home}, and had {_counted(had)}"
         return _check("devices", "fail", words, "libvirt", age)
     return _check("devices", "pass", f"it holds {_counted(has)} on {home}, as before", "libvirt", age)
+
+
+def _devices_now(clues: Clues, home: str | None, source: str | None, now: float) -> Check:
+    """What it holds, of a server that was first seen after it had moved."""
+    look = clues.guests.get(home or "")
+    if look is None or look.state in (None, "absent"):
+        return _check("devices", "unknown", _unseen(look, home), "libvirt")
+    words = f"it holds {_counted(Counter(look.mdevs.values()))} on {home}; what it had on {source} was not seen"
+    return _check("devices", "unknown", words, "libvirt", max(0.0, now - look.seen_at))
 
 
 def _freed(look: GuestLook | None, host: str | None, held: Mapping[str, str], now: float) -> Check:
