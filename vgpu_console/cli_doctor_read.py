@@ -119,8 +119,7 @@ def show_doctor(
     failed = _failed(snapshot, ids, hosts)
     if not failed:
         say(*unmatched(snapshot, Filters(tuple(hosts))))
-    if form not in ("json", "ndjson"):
-        say(*_in_words(form, found, unlooked, failed))
+    say(*_in_words(form, found, unlooked, failed))
     if bundle is not None:
         say(f"support bundle: {_write_bundle(bundle, snapshot, settings, demo is not None)}")
     if is_dark(snapshot, OPENSTACK):
@@ -190,9 +189,10 @@ def _in_words(
 ) -> list[str]:
     """What is said beside the data: that nothing is wrong, and what a table of findings has no place for."""
     lines = []
-    if not found:
+    whole = form in ("json", "ndjson")  # those say it all themselves
+    if not found and not whole:
         lines.append("no findings in what could be looked at" if unlooked else "no findings: everything was looked at")
-    if form != "table" and unlooked:
+    if form != "table" and not whole and unlooked:
         lines += ["not looked at:", *(f"  {line}" for line in unlooked_lines(unlooked, Layout(), after=False)[1:])]
     if failed:
         lines += ["errors:", *(f"  {s.key}: {s.error}" for s in failed)]

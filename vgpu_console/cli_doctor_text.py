@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import click
 from msgspec import structs
@@ -19,6 +20,9 @@ _WIDTH = 100
 _MAX = 4_000
 _NARROWEST = 30
 """Cells that a message needs beside its object; with less it has lines of its own."""
+
+_wrap = partial(textwrap.wrap, break_on_hyphens=False)
+"""Names have hyphens, and are copied."""
 
 _COLOURS: dict[Severity, str] = {"fail": "red", "warn": "yellow", "info": "cyan"}
 _MOST_HOSTS = 6
@@ -55,12 +59,12 @@ def finding_lines(records: Sequence[FindingRecord], how: Layout) -> Iterator[str
             if room is None:
                 yield f"{head}{' ' * (indent - cell_len(head))}{message}".rstrip()
             elif room >= _NARROWEST:
-                first, *rest = textwrap.wrap(message, room) or [""]
+                first, *rest = _wrap(message, room) or [""]
                 yield f"{head}{' ' * (indent - cell_len(head))}{first}".rstrip()
                 yield from (" " * indent + line for line in rest)
             else:
                 yield head
-                yield from textwrap.wrap(message, how.width or 0, initial_indent=" " * 6, subsequent_indent=" " * 6)
+                yield from _wrap(message, how.width or 0, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def detail_lines(records: Sequence[FindingRecord], how: Layout) -> Iterator[str]:
@@ -68,7 +72,7 @@ def detail_lines(records: Sequence[FindingRecord], how: Layout) -> Iterator[str]
     width = min(how.width or _WIDTH, _WIDTH)
 
     def folded(label: str, text: str) -> list[str]:
-        return textwrap.wrap(plain(text, _MAX), width, initial_indent=f"      {label}", subsequent_indent=" " * 8)
+        return _wrap(plain(text, _MAX), width, initial_indent=f"      {label}", subsequent_indent=" " * 8)
 
     for number, record in enumerate(records):
         if number:
@@ -100,7 +104,7 @@ def unlooked_lines(unlooked: Sequence[Unlooked], how: Layout, *, after: bool) ->
 
 
 def _folded(text: str, indent: int, width: int) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent=" " * indent, drop_whitespace=True) if width else [text]
+    return _wrap(text, width, subsequent_indent=" " * indent, drop_whitespace=True) if width else [text]
 
 
 def _hosts(one: Unlooked) -> str:

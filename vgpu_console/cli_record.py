@@ -24,9 +24,9 @@ def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
 @click.command(
     short_help="Write what the fleet does into a file, to be replayed.",
     epilog=examples(
-        "  vgpu-console record night.vgpu --every 30s --for 8h\n"
-        "  vgpu-console --os-cloud prod record incident.vgpu     until ctrl+c\n"
-        "  vgpu-console replay night.vgpu"
+        "  vgpu-console record night.vgpurec --every 30s --for 8h\n"
+        "  vgpu-console --os-cloud prod record incident.vgpurec     until ctrl+c\n"
+        "  vgpu-console replay night.vgpurec"
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
@@ -55,11 +55,11 @@ def record(ctx: click.Context, file: Path, every: float, span: float | None) -> 
 @click.command(
     short_help="Show a recording in the console, at any of its moments.",
     epilog=examples(
-        "  vgpu-console replay night.vgpu\n"
-        "  vgpu-console replay night.vgpu --at 03:15             paused there\n"
-        "  vgpu-console replay night.vgpu --speed 60             an hour in a minute\n"
-        "  vgpu-console replay night.vgpu --list\n"
-        "  vgpu-console replay night.vgpu --at +2h -o json | jq '.hosts[].name'"
+        "  vgpu-console replay night.vgpurec\n"
+        "  vgpu-console replay night.vgpurec --at 03:15             paused there\n"
+        "  vgpu-console replay night.vgpurec --speed 60             an hour in a minute\n"
+        "  vgpu-console replay night.vgpurec --list\n"
+        "  vgpu-console replay night.vgpurec --at +2h -o json | jq '.hosts[].name'"
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))

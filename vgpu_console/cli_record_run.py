@@ -34,6 +34,9 @@ LOG = logging.getLogger("vgpu_console.record")
 LOOK_S = 1.0
 """The loop wakes at least so often: to start what is due, and to show how far it is."""
 
+LEAST_REST_S = 0.5
+"""After a frame, however long it took: the sources' threads need the interpreter, too."""
+
 
 def run(given: Mapping[str, tuple[Any, str]], path: Path, every_s: float, for_s: float | None) -> int:
     """Records until it is told to end, or the time is over; the exit code."""
@@ -116,7 +119,7 @@ class Recorder:
                 if snapshot is not None:
                     writer.write(snapshot)
                     self._frames += 1
-                due = max(due + self._every_s, self._steady())
+                due = max(due + self._every_s, self._steady() + LEAST_REST_S)
                 end = float("inf") if self._for_s is None else began + self._for_s
                 if due > end + 0.001:
                     self._wait(end, writer, began)
@@ -147,6 +150,7 @@ class Recorder:
         """Ask what is due until the next frame is; False when the command is to end."""
         collector = self._fleet.collector
         while not self._ended.is_set():
+            next_s = collector.tick()  # also when a frame took longer than from one to the next: sources go on
             now = self._steady()
             if now >= due:
                 return True
@@ -154,7 +158,6 @@ class Recorder:
                 f"recording {self._path.name}: {span_words(now - began)}, {writer.frames} frames, "
                 f"{_size(writer.size)}, next in {due - now:.0f} s · ctrl+c ends it"
             )
-            next_s = collector.tick()
             # an answer ends the wait at once, so that its source is asked again in time; a signal within the second
             self._seen = collector.wait(self._seen, max(0.01, min(LOOK_S, next_s, due - now)))
         return False

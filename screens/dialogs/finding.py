@@ -59,7 +59,7 @@ class FindingDialog(Dialog[str]):
         yield Page(self._lines)
 
     def _lines(self, width: int) -> list[Line]:
-        lines = detail(self._finding, self._snapshot, self._now, width)
+        lines: list[Line] = [*detail(self._finding, self._snapshot, self._now, width)]
         mending = self._mending
         if mending is not None:
             lines += [(), (("In this console", "title"),)]

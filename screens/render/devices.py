@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Snapshot, VirtualFunction
@@ -20,8 +21,8 @@ COLUMNS = (
     Column("state", "STATE", 10),
     Column("used", "USED BY", 16, flex=2),
     Column("project", "PROJECT", 13, flex=1, priority=1),
-    Column("kept", "AT BOOT", 7, priority=3),
-    marks.COLUMN,
+    Column("kept", "AT BOOT", 7, priority=4),
+    replace(marks.COLUMN, priority=3),
 )
 
 _EMPTY = text("")

@@ -22,14 +22,14 @@ COLUMNS = (
     Column("server", "SERVER", 16, flex=3),
     Column("route", "FROM → TO", 20, flex=2),
     Column("status", "STATUS", 17),
-    marks.COLUMN,
+    replace(marks.COLUMN, priority=2),
     Column("progress", "RAM COPIED", 18),
-    Column("copied", "OF GiB", 13, "right", priority=4),
+    Column("copied", "OF GiB", 13, "right", priority=5),
     Column("downtime", "DOWNTIME", 9, "right", priority=1),
-    Column("project", "PROJECT", 12, flex=1, priority=3),
-    Column("updated", "UPDATED", 19, priority=2),
-    Column("created", "STARTED", 19, priority=5),
-    Column("uuid", "UUID", 36, priority=6),
+    Column("project", "PROJECT", 12, flex=1, priority=4),
+    Column("updated", "UPDATED", 19, priority=3),
+    Column("created", "STARTED", 19, priority=6),
+    Column("uuid", "UUID", 36, priority=7),
 )
 
 _NARROW = {"server": 12, "route": 16, "status": 16, "progress": 12}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vgpu_console.model.snapshot import ProjectQuota, QuotaTotals, Snapshot
 from vgpu_console.screens.render import marks, words
@@ -22,12 +23,12 @@ COLUMNS = (
     Column("project", "PROJECT", 12, flex=3, maximum=60),
     Column("resource", "RESOURCE", 8, flex=1, maximum=24),
     Column("used", "USED / LIMIT", 18),
-    marks.COLUMN,
+    replace(marks.COLUMN, priority=3),
     Column("held", "HELD BY", 11, flex=1, priority=2, maximum=30),
     Column("free", "FREE", 4, "right"),
     Column("origin", "FROM", 11, flex=2, priority=1, maximum=30),
-    Column("default", "DEFAULT", 7, "right", priority=3),
-    Column("id", "PROJECT ID", 32, priority=4),
+    Column("default", "DEFAULT", 7, "right", priority=4),
+    Column("id", "PROJECT ID", 32, priority=5),
 )
 """By their worth: what is used of what limit, where the limit comes from, then who holds it."""
 

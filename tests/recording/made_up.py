@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -63,23 +64,44 @@ def _item_types() -> dict[str, Any]:
     return {name: typing.get_args(hints[name])[0] for name in LISTS}
 
 
+def _other(item: Any) -> Any:
+    """The same but for one field."""
+    name = next(n for n, hint in get_type_hints(type(item)).items() if hint in (str, str | None))
+    return msgspec.structs.replace(item, **{name: f"{getattr(item, name) or ''} too"})
+
+
 @st.composite
-def snapshots(draw: st.DrawFn, most: int = 5) -> list[Snapshot]:
-    """Some snapshots that share most of their items, as those of one fleet do; times may go back."""
+def snapshots(draw: st.DrawFn, most: int = 6) -> list[Snapshot]:
+    """Some snapshots that share most of their items, as those of one fleet do; times may go back.
+
+    What they are made of is hypothesis's; what comes, goes and moves from one to the next is a seed's, since so many
+    small choices would be too many for one example.
+    """
     kinds = _item_types()
     busy = draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=3, unique=True))
-    pools = {name: draw(st.lists(struct(kinds[name]), min_size=2, max_size=3)) for name in busy}
+    drawn = {name: draw(struct(kinds[name])) for name in busy}
     rest = {name: draw(of_type(hint)) for name, hint in get_type_hints(Snapshot).items() if name not in LISTS}
     del rest["schema_version"], rest["taken_at"]
+    times = draw(st.lists(TIMES, min_size=1, max_size=most))
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    pools = {name: [item, _other(item), _other(_other(item))] for name, item in drawn.items()}
     lists: dict[str, Any] = dict.fromkeys(LISTS, ())
     out = []
-    for number in range(draw(st.integers(1, most))):
+    for taken_at in times:
         for name, pool in pools.items():
-            if number == 0 or draw(st.booleans()):
-                lists[name] = tuple(draw(st.lists(st.sampled_from(pool), max_size=3)))
-        made = Snapshot(taken_at=draw(TIMES), **lists, **rest)
-        if made.sources and draw(st.booleans()):
-            first = msgspec.structs.replace(made.sources[0], fetched_at=draw(TIMES), requests=draw(st.integers(0, 99)))
-            made = msgspec.structs.replace(made, sources=(first, *made.sources[1:]))
-        out.append(made)
+            kept = list(lists[name])
+            what = chance.randrange(6) if kept else 0
+            if what < 2:
+                kept = chance.choices(pool, k=chance.randrange(5))
+            elif what == 2:
+                kept[chance.randrange(len(kept))] = chance.choice(pool)
+            elif what == 3:
+                kept.insert(chance.randrange(len(kept)), chance.choice(pool))
+            lists[name] = tuple(kept)
+        if lists["sources"] and chance.randrange(2):
+            moved = msgspec.structs.replace(
+                lists["sources"][0], fetched_at=chance.choice(times), requests=chance.randrange(9)
+            )
+            lists["sources"] = (moved, *lists["sources"][1:])
+        out.append(Snapshot(taken_at=taken_at, **lists, **rest))
     return out

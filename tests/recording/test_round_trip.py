@@ -81,6 +81,23 @@ def test_one_changed_host_costs_one_host(tmp_path: Path) -> None:
         assert read.snapshot(1).hosts[1] is read.snapshot(0).hosts[1]
 
 
+def test_continuing_goes_on_from_the_last_frame(tmp_path: Path) -> None:
+    path, first = tmp_path / "on.rec", small_fleet()
+    record(path, [first])
+    later = [
+        msgspec.structs.replace(first, taken_at=NOW + 10),
+        msgspec.structs.replace(first, taken_at=NOW + 20, mdevs=first.mdevs[::-1], hosts=first.hosts[1:]),
+    ]
+    sizes = []
+    for snapshot in later:
+        with Writer(path, snapshot) as out:
+            sizes.append(out.write(snapshot))
+    assert max(sizes) < 600
+    with Recording(path) as read:
+        assert [read.snapshot(number) for number in range(3)] == [first, *later]
+        assert sum(read.item_counts().values()) < 200
+
+
 def test_every_list_of_a_snapshot_has_a_table() -> None:
     """A new list goes into the small rest until it has one: it would be written anew with every change."""
     listed = {f.name for f in msgspec.structs.fields(Snapshot) if str(f.type).startswith("tuple")}

@@ -156,6 +156,8 @@ class Scrubber:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = secrets.token_bytes(32) if key is None else key
         self._aliases: dict[tuple[str, str], str] = {}
+        self._ids: dict[str, str] = {}
+        self._noted: set[tuple[Rule, str]] = set()
         self._taken: set[str] = set()
         self._names: dict[str, str] = {}
         self._phrases: set[str] = set()
@@ -182,10 +184,16 @@ class Scrubber:
 
     def id(self, value: str) -> str:
         """An id of the same shape; what has none of the known shapes becomes ``id-3fa94c``."""
+        known = self._ids.get(value)
+        if known is not None:
+            return known
         digits = self._digest("id", value.lower())[:32]
         if _UUID.fullmatch(value):
-            return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-        return digits if _HEX_ID.fullmatch(value) else self.alias("id", value)
+            made = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        else:
+            made = digits if _HEX_ID.fullmatch(value) else self.alias("id", value)
+        self._ids[value] = made
+        return made
 
     def host(self, name: str) -> str:
         """A host's name label by label, so that a short name and a full one still belong together."""
@@ -201,13 +209,13 @@ class Scrubber:
 
     def learn(self, value: Any) -> None:
         """Note every name in a value, so that texts are searched for it. All that is to be scrubbed is learnt first."""
-        self._walk(value, "text", self._note)
+        self._learn(value, "text")
         self._phrase = None
         self._texts.clear()
 
     def scrub(self, value: T) -> T:
         """The value with all its strings scrubbed: a struct, or what JSON is made of."""
-        scrubbed: T = self._walk(value, "text", self._apply)
+        scrubbed: T = self._walk(value, "text")
         return scrubbed
 
     def text(self, text: str) -> str:
@@ -217,24 +225,37 @@ class Scrubber:
             known = self._texts[text] = self._scrubbed(text)
         return known
 
-    def _walk(self, value: Any, rule: Rule, each: typing.Callable[[str, Rule], str]) -> Any:
+    def _walk(self, value: Any, rule: Rule) -> Any:
         if isinstance(value, str):
-            return each(value, rule)
+            return self._apply(value, rule)
         if isinstance(value, msgspec.Struct):
-            rules = rules_of(type(value))
-            return type(value)(**{name: self._walk(getattr(value, name), its, each) for name, its in rules.items()})
+            told = _telling(type(value))
+            return msgspec.structs.replace(value, **{n: self._walk(getattr(value, n), its) for n, its in told})
         if isinstance(value, dict):
-            return {
-                each(key, rule if rule in ("class", "options") else "text"): self._walk(
-                    one, self._member(rule, key), each
-                )
-                for key, one in value.items()
-            }
+            keys = rule if rule in ("class", "options") else "text"
+            return {self._apply(key, keys): self._walk(one, self._member(rule, key)) for key, one in value.items()}
         if isinstance(value, (list, tuple)):
-            return type(value)(self._walk(one, rule, each) for one in value)
+            return type(value)(self._walk(one, rule) for one in value)
         if value is None or isinstance(value, (bool, int, float)):
             return value
-        return each(str(value), "text")
+        return self._apply(str(value), "text")
+
+    def _learn(self, value: Any, rule: Rule) -> None:
+        if isinstance(value, str):
+            if value and rule != "text" and (rule, value) not in self._noted:
+                self._noted.add((rule, value))
+                self._note(value, rule)
+        elif isinstance(value, msgspec.Struct):
+            for name, its in _telling(type(value)):
+                self._learn(getattr(value, name), its)
+        elif isinstance(value, dict):
+            for key, one in value.items():
+                if rule == "class":
+                    self._note(key, rule)
+                self._learn(one, self._member(rule, key))
+        elif isinstance(value, (list, tuple)):
+            for one in value:
+                self._learn(one, rule)
 
     @staticmethod
     def _member(rule: Rule, key: Any) -> Rule:
@@ -243,8 +264,8 @@ class Scrubber:
             return "text" if str(key).startswith(_OPTION_GROUPS) else "drop"
         return NAMED.get(str(key), "text" if rule == "class" else rule)
 
-    def _note(self, value: str, rule: Rule) -> str:
-        if rule == "host" and value:
+    def _note(self, value: str, rule: Rule) -> None:
+        if rule == "host":
             self._name(value, self.host(value))
             first = value.partition(".")[0]
             self._name(first, self.host(first))
@@ -252,19 +273,18 @@ class Scrubber:
             found = _DEVICE_OF.fullmatch(value)
             self._note(found[1] if found else value, "host")
             self._name(value, self._apply(value, rule))
-        elif rule == "name" and value:
+        elif rule == "name":
             self._name(value, self._apply(value, rule))
-        elif rule in typing.get_args(Kind) and value:
+        elif rule in typing.get_args(Kind):
             if rule != "role" or value.lower() not in _STANDARD_ROLES:
                 self._name(value, self.alias(rule, value))
-        elif rule == "id" and value:
+        elif rule == "id":
             self._name(value, self.id(value))
-        elif rule == "class" and value and not _STANDARD_CLASS.fullmatch(value):
+        elif rule == "class" and not _STANDARD_CLASS.fullmatch(value):
             self._name(value, self._apply(value, rule))
             self._name(value.removeprefix("class:"), self._apply(value.removeprefix("class:"), rule))
-        elif rule == "trait" and value and not _STANDARD_TRAIT.fullmatch(value):
+        elif rule == "trait" and not _STANDARD_TRAIT.fullmatch(value):
             self._name(value, self._apply(value, rule))
-        return value
 
     def _name(self, name: str, alias: str) -> None:
         if name not in PUBLIC and any(char.isalnum() for char in name):
@@ -384,6 +404,20 @@ def rules_of(kind: type[msgspec.Struct]) -> dict[str, Rule]:
         name: told.get(name, "keep" if _closed(hints[name]) else NAMED.get(name, "text"))
         for name in kind.__struct_fields__
     }
+
+
+@functools.cache
+def _telling(kind: type[msgspec.Struct]) -> tuple[tuple[str, Rule], ...]:
+    """The fields of a struct that can hold a word of somebody's, each with its rule."""
+    hints = get_type_hints(kind)
+    return tuple((name, rule) for name, rule in rules_of(kind).items() if rule != "keep" and _tells(hints[name]))
+
+
+def _tells(hint: Any) -> bool:
+    if hint in (bool, int, float, type(None)) or get_origin(hint) is Literal:
+        return False
+    parts = [part for part in typing.get_args(hint) if part is not Ellipsis]
+    return any(map(_tells, parts)) if parts else True
 
 
 def _closed(hint: Any) -> bool:

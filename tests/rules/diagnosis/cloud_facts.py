@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tests.rules.diagnosis.ill_facts import NOW, Change, facts_of, findings, iso, nova
+from tests.rules.diagnosis.ill_facts import Change, facts_of, findings, nova
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import Flavor
 from vgpu_console.model.placement import Allocation, Inventory, ResourceProvider
@@ -126,6 +126,3 @@ def service(host: str, **fields: Any) -> Change:
         return nova(services=services)(facts)
 
     return change
-
-
-__all__ = ["NOW", "another_migration", "found", "iso", "one", "providers"]

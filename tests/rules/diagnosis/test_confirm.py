@@ -50,7 +50,8 @@ def test_what_is_gone_in_between_starts_anew() -> None:
     assert one.confirmed([finding()], read_at(6, 11)) == ()
     assert one.confirmed([], read_at(11, 21)) == ()
     assert one.confirmed([finding()], read_at(16, 31)) == ()
-    assert one.confirmed([finding()], read_at(21, 41)) == (finding(),)
+    assert one.confirmed([finding()], read_at(21, 41)) == (), "Nova's answer is older than the host's that showed it"
+    assert one.confirmed([finding()], read_at(36, 41)) == (finding(),)
 
 
 def test_each_object_waits_for_itself_and_what_cannot_be_motion_does_not_wait() -> None:

@@ -38,12 +38,17 @@ class Confirmation:
                 continue
             key = (finding.id, finding.object)
             seen = since[key] = self._since.get(key) or {e.key: read.get(e.key) for e in finding.evidence}
-            if all(self._again(source, then, read) for source, then in seen.items()):
+            newest = max((moment for moment in seen.values() if moment is not None), default=0.0)
+            if all(self._again(source, then, newest, read) for source, then in seen.items()):
                 told.append(finding)
         self._since = since
         return tuple(told)
 
-    def _again(self, source: str, then: float | None, read: Mapping[str, float | None]) -> bool:
-        """Whether a source has been read since, or has been read only once so far."""
+    def _again(self, source: str, then: float | None, newest: float, read: Mapping[str, float | None]) -> bool:
+        """Whether a source has been read since, or has been read only once so far.
+
+        Since ``newest``, the last of the readings that showed it first: a service whose answer is some seconds older
+        than a host's knows of the same motion only in an answer that is younger than that.
+        """
         now = read.get(source)
-        return now != then or now == self._first.get(source)
+        return (now != then and (now is None or now > newest)) or now == self._first.get(source)

@@ -11,6 +11,9 @@ from vgpu_console.model.host_facts import DomainFacts
 from vgpu_console.model.migration_end import GuestLook, GuestState
 from vgpu_console.rules.diagnosis.ground import Ground
 
+AFTER_S = 5.0
+"""Nova is asked about as often, in seconds: a libvirt that was read later than that is too new to be compared."""
+
 
 class Sighting(NamedTuple):
     """A domain of a server on a host."""
@@ -38,6 +41,14 @@ def sightings(ground: Ground) -> Mapping[str, tuple[Sighting, ...]]:
 def running_on(ground: Ground, server_id: str) -> set[str | None]:
     """The hosts on which its guest is alive."""
     return {s.host for s in sightings(ground).get(server_id, ()) if s.domain.active}
+
+
+def newer_than_nova(ground: Ground, host: str) -> bool:
+    """Whether that libvirt was read so much later than Nova that it may show what Nova's answer could not know of."""
+    nova, libvirt = ground.statuses.get("nova"), ground.statuses.get(f"libvirt:{host}")
+    if nova is None or libvirt is None or nova.fetched_at is None or libvirt.fetched_at is None:
+        return False
+    return libvirt.fetched_at - nova.fetched_at > max(AFTER_S, nova.interval_s)
 
 
 def guest_looks(ground: Ground, server_id: str, hosts: Iterable[str | None]) -> dict[str, GuestLook]:

@@ -10,7 +10,7 @@ from vgpu_console.model.migration_trace import SAME_CLOCK_S, MigrationTrace, nov
 from vgpu_console.model.nova import MigrationFacts, Server
 from vgpu_console.model.snapshot import Evidence, Finding
 from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says
-from vgpu_console.rules.diagnosis.guests import guest_looks, running_on
+from vgpu_console.rules.diagnosis.guests import guest_looks, newer_than_nova, running_on
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.migration.story import Clues, story
 
@@ -124,6 +124,8 @@ def _is_gone(ground: Ground, server: Server, host: str) -> bool:
     """Whether the host that Nova names has no domain of an ACTIVE server, neither with nor without a vGPU."""
     if server.status != "ACTIVE" or not ground.heard("libvirt", host) or not ground.settled(server.id):
         return False
+    if newer_than_nova(ground, host):
+        return False  # it may have been deleted since
     libvirt = ground.facts.libvirt[host]
     there = (*(d.uuid for d in libvirt.domains), *libvirt.bare_domains)
     return not libvirt.skipped and server.id not in there

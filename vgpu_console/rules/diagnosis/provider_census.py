@@ -47,9 +47,18 @@ class HostCensus:
         self.adrift: list[Provider] = []  # those that offer something and stand for no device that is there
         self.kinds: dict[Kind, dict[Traits, list[Provider]]] = defaultdict(lambda: defaultdict(list))
 
-    def type_on(self, gpu: PhysicalGpu, address: str) -> str:
+    def type_at(self, gpu: str | None, address: str) -> str:
         """The type of a function: nova.conf's, else the one that its GPU carries; "" when neither is known."""
-        return self.types.of(address) if self.types is not None else gpu.active_type or ""
+        if gpu is None or gpu not in self.gpus:
+            return ""
+        return self.types.of(address) if self.types is not None else self.gpus[gpu].active_type or ""
+
+
+class _Traits(NamedTuple):
+    """A tuple of traits that was met: its number, and those in it that are an operator's own."""
+
+    number: int
+    own: Traits
 
 
 class Census:
@@ -59,7 +68,7 @@ class Census:
         self.hosts: dict[str, HostCensus] = {}
         self.offers: dict[str, set[Offer]] = defaultdict(set)
         self.complete = True
-        self._custom: dict[tuple[str, ...], Traits] = {}
+        self._traits: dict[tuple[str, ...] | None, _Traits] = {}
         for name, providers in ground.providers_of.items():
             host = self.hosts[name] = HostCensus(name, ground.hosts.get(name))
             self._host(host, providers)
@@ -67,9 +76,12 @@ class Census:
     def _host(self, host: HostCensus, providers: tuple[Provider, ...]) -> None:
         root = next((p for p in providers if p.parent_uuid is None), None)
         root_traits = root.traits if root is not None else None
-        virtual = {address: bool(g.sriov or g.functions) for address, g in host.gpus.items()}
-        mdev = {address: g.mechanism != "vendor-vfio" for address, g in host.gpus.items()}
-        offers, kinds, offered = self.offers, host.kinds, host.offered
+        functions = {  # GPUs that carry at most one vGPU on each function
+            a for a, g in host.gpus.items() if (g.sriov or g.functions) and g.mechanism != "vendor-vfio"
+        }
+        made: set[tuple[str, int, int]] = set()  # offers of this host
+        groups: dict[tuple[str, str, str], dict[Traits, list[Provider]]] = {}
+        offered = host.offered
         for p in providers:
             if p.parent_uuid is None:
                 continue
@@ -78,8 +90,10 @@ class Census:
                 continue
             if p.allocations:
                 host.held.append(p)
+            gpu, device = p.gpu, p.device
             # Nova tracks any PCI device as <node>_0000:25:00.0: one that is no known GPU may be a network card
-            ours = p.gpu is not None or "_pci_" in p.name
+            ours = gpu is not None or "_pci_" in p.name
+            traits = self._seen(p.traits)
             total = 0
             for one in p.inventories:
                 resource_class = one.resource_class
@@ -87,30 +101,34 @@ class Census:
                     continue
                 total += one.total
                 unit = one.max_unit if one.max_unit is not None else one.total
-                offers[resource_class].add(Offer(unit, p.traits, root_traits))
-                if p.traits is not None and p.device and ours:
-                    kinds[self._kind(host, resource_class, p.device, p.gpu)][self._customs(p.traits)].append(p)
-            if p.gpu is None:
-                if p.device and total and ours:
+                offer = (resource_class, unit, traits.number)
+                if offer not in made:
+                    made.add(offer)
+                    self.offers[resource_class].add(Offer(unit, p.traits, root_traits))
+                if p.traits is not None and device and ours:
+                    type_id = host.type_at(gpu, device)
+                    key = (resource_class, type_id, "" if type_id else device.rpartition(":")[0])
+                    group = groups.get(key)
+                    if group is None:
+                        kind = Kind(resource_class, type_id or f"bus {key[2]}", bool(type_id))
+                        group = groups[key] = host.kinds[kind]
+                    group[traits.own].append(p)
+            if gpu is None:
+                if device and total and ours:
                     host.adrift.append(p)
-            elif virtual.get(p.gpu) and mdev[p.gpu] and p.device != p.gpu:
-                offered[p.gpu] += min(1, total)
+            elif gpu in functions and device != gpu:
+                offered[gpu] += min(1, total)
                 if total > 1:
                     host.doubled.append(p)
             else:
-                offered[p.gpu] += total
+                offered[gpu] += total
 
-    @staticmethod
-    def _kind(host: HostCensus, resource_class: str, device: str, gpu: str | None) -> Kind:
-        found = host.gpus.get(gpu) if gpu is not None else None
-        type_id = host.type_on(found, device) if found is not None else ""
-        return Kind(resource_class, type_id or f"bus {device.rpartition(':')[0]}", bool(type_id))
-
-    def _customs(self, traits: tuple[str, ...]) -> Traits:
-        """The operator's own traits."""
-        found = self._custom.get(traits)
+    def _seen(self, traits: tuple[str, ...] | None) -> _Traits:
+        """A tuple of traits, looked at when it is met for the first time."""
+        found = self._traits.get(traits)
         if found is None:
-            found = self._custom[traits] = frozenset(t for t in traits if t.startswith("CUSTOM_"))
+            own = frozenset(t for t in traits or () if t.startswith("CUSTOM_"))
+            found = self._traits[traits] = _Traits(len(self._traits), own)
         return found
 
 
