@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from vgpu_console.model.nova import Hypervisor
 from vgpu_console.model.snapshot import Evidence, Finding
@@ -76,13 +77,18 @@ def _answers(ground: Ground) -> Iterator[Finding]:
             host=statuses[0].host,
         )
     for place, statuses in stale.items():
-        ages = [(s, s.age_s(ground.now) or 0.0) for s in statuses]
+        # the moment and not the age: a finding that says something else each second would be a new one each second
+        since = [(s, _moment(s.fetched_at)) for s in statuses]
         yield STALE.found(
             place,
-            "; ".join(f"{s.kind}: no answer for {age:.0f} s, it is read every {s.interval_s:.0f} s" for s, age in ages),
-            *(Evidence(s.kind, s.host, f"last answer {age:.0f} s ago") for s, age in ages),
+            "; ".join(f"{s.kind}: no answer since {at}, it is read every {s.interval_s:.0f} s" for s, at in since),
+            *(Evidence(s.kind, s.host, f"last answer at {at}") for s, at in since),
             host=statuses[0].host,
         )
+
+
+def _moment(at: float | None) -> str:
+    return datetime.fromtimestamp(at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _skipped(ground: Ground) -> Iterator[Finding]:
