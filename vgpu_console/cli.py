@@ -32,7 +32,6 @@ from vgpu_console import (
 from vgpu_console.cli_options import FORMATS, GIVEN, examples, given_of, global_options, output_option, remember
 from vgpu_console.cli_run import INTERRUPTED, NAME, OK, USAGE
 
-
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("See", ("hosts", "gpus", "mdevs", "types", "servers", "quota", "migrations", "providers", "snapshot")),
     ("Understand", ("doctor", "explain", "nova-conf")),

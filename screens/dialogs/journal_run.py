@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from vgpu_console.actions.journal_runs import Run
 from vgpu_console.screens.dialogs.base import Dialog
 from vgpu_console.screens.dialogs.page import Page
-from vgpu_console.screens.lines import Line
 from vgpu_console.screens.render.journal import run_lines
+from vgpu_console.screens.render.wrap import Line
 from vgpu_console.screens.seams import Copier
 
 

@@ -10,9 +10,9 @@ import pytest
 from tests.actions.migrating_console import MigratingConsole
 from tests.fleet.follow_scene import FollowScene
 from vgpu_console.actions.journal import Journal
+from vgpu_console.actions.journal_runs import runs
 from vgpu_console.actions.migrate import plan_start
 from vgpu_console.actions.migration_record import keep, outcome_words, record_of, unended
-from vgpu_console.actions.journal_runs import runs
 from vgpu_console.migration_history import MigrationHistory
 from vgpu_console.model.migration_end import End
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured

@@ -195,7 +195,7 @@ def test_a_subject_knows_what_the_console_knew() -> None:
     scene = FollowScene()
     found = scene.subject(destination="gpu-02", predicted_low_ms=1.0)
     assert (found.name, found.source, found.destination, found.ram_mib) == ("vm-train-1", "gpu-01", "gpu-02", 65536)
-    assert (found.type_name, found.framebuffer_mib, list(found.devices.values())) == (
+    assert (found.type_name, found.framebuffer_mib, list((found.devices or {}).values())) == (
         "GRID A100-20C",
         20480,
         ["nvidia-472"],

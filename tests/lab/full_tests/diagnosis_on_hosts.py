@@ -60,10 +60,6 @@ def test_aborts_leave_a_reserved_device_and_a_server_in_error(
     assert (finding.host, finding.severity) == (DESTINATION, "warn")
     assert f"mdev {DESTINATION} {reserved}" in finding.objects
     assert f"server waiting ({waiting.id})" in finding.message
-    pinned = clean_lab.flavor_on(DESTINATION, clean_lab.mdevs(DESTINATION)[reserved])
-    with pytest.raises(AssertionError, match="mdev-capable resource is not available"):
-        clean_lab.boot("blocked", pinned, host=DESTINATION)
-
     assert console.abort(busy.id).ok
     console.end(busy.id)
     error = _one(console, "error-while-guest-runs")
@@ -72,6 +68,7 @@ def test_aborts_leave_a_reserved_device_and_a_server_in_error(
     done = console.command(*error.command.split()[1:], "--yes")
     assert done.returncode == 0, done.stderr
     assert not _told(console, "error-while-guest-runs")
+    clean_lab.restart_compute(DESTINATION)  # the reservation would refuse the next migration, too
 
 
 def test_a_source_that_dies_is_told_before_and_after_it_comes_back(
@@ -104,7 +101,7 @@ def test_a_cap_below_use_is_told_and_a_server_there_cannot_be_deleted(console: F
         finding = _one(console, "cap-below-use")
         assert finding.host == SOURCE
         assert "max_instances = 1" in finding.message
-        assert "2 are in use" in finding.message
+        assert "are in use: once nova-compute runs with it" in finding.message
         admin = clean_lab.connect()
         admin.compute.delete_server(first.id)
         until(lambda: admin.compute.get_server(first.id).status == "ERROR", "Nova cannot delete it", 120, every_s=2)
