@@ -95,7 +95,7 @@ class ReplayApp(VgpuConsoleApp):
     def action_replay_play(self) -> None:
         """Play or pause."""
         self.transport.toggle()
-        self.restate()
+        self.update_screen()
 
     def action_pause(self) -> None:
         """The console's own key for it."""
@@ -104,23 +104,23 @@ class ReplayApp(VgpuConsoleApp):
     def action_replay_step(self, frames: int) -> None:
         """Frame by frame."""
         self.transport.step(frames)
-        self.restate()
+        self.update_screen()
 
     def action_replay_skip(self, seconds: int) -> None:
         """Some minutes on or back."""
         self.transport.skip(seconds)
-        self.restate()
+        self.update_screen()
 
     def action_replay_mark(self, direction: int) -> None:
         """To where something began."""
         if not self.transport.to_mark(direction):
             self.say("nothing begins after this" if direction > 0 else "nothing began before this")
-        self.restate()
+        self.update_screen()
 
     def action_replay_speed(self, steps: int) -> None:
         """Faster or slower."""
         self.transport.change_speed(steps)
-        self.restate()
+        self.update_screen()
 
     def action_replay_time(self) -> None:
         """To a time that is typed."""
@@ -131,7 +131,7 @@ class ReplayApp(VgpuConsoleApp):
         def chosen(time: float | None) -> None:
             if time is not None:
                 self.transport.seek(time)
-                self.restate()
+                self.update_screen()
 
         self.push_screen(ReplayTimeDialog(position, lambda text: moment_s(text, position.first, position.last)), chosen)
 
@@ -146,12 +146,9 @@ class ReplayApp(VgpuConsoleApp):
         if note != self._told:
             self._told = note
             self.say(f"this recording: {note}", "warning")
-
-    def restate(self) -> None:
-        """Show at once where it is."""
-        self.update_screen()
-        for bar in self.screen.query(ReplayBar):
-            bar.tick()
+        for screen in self.screen_stack:
+            for bar in screen.query(ReplayBar):  # the first picture ends its "reading"
+                bar.tick()
 
 
 def run(settings: Settings, transport: Transport) -> int:

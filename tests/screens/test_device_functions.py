@@ -162,7 +162,7 @@ def test_a_console_that_only_reads_dims_the_keys_and_says_why(tmp_path: Path) ->
 
     async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
         await on_host(app, pilot, "gpu-05", "")
-        for key, word in (("n", "new"), ("x", "remove"), ("o", "start/stop"), ("A", "auto"), ("v", "VFs")):
+        for key, word in (("n", "new"), ("x", "remove"), ("o", "on/off"), ("A", "auto"), ("v", "VFs")):
             assert f"{key} {word}" in words(app, "keys")
             await press(pilot, key)
             assert isinstance(app.screen, HostScreen)
