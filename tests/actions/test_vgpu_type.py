@@ -23,7 +23,9 @@ def console(tmp_path: Path) -> HostConsole:
     return HostConsole(still_demo(), tmp_path).read()
 
 
-def setting(console: HostConsole, type_text: str = "L40S-12Q", count: int = 1, function: str | None = None) -> tuple[Plan, ...]:  # fmt: skip  # noqa: E501
+def setting(
+    console: HostConsole, type_text: str = "L40S-12Q", count: int = 1, function: str | None = None
+) -> tuple[Plan, ...]:
     return plan_set_type(console.facts, console.snapshot, HOST, GPU, type_text, count, now=NOW, function=function)
 
 

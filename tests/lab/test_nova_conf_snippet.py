@@ -203,7 +203,8 @@ def test_the_pci_section_is_taken_and_matches_exactly_the_functions_with_a_type(
     said = nova.reads(text, functions=functions)
     matched = {a: tags for a, tags in said["specs"].items() if tags is not None}
     assert sorted(matched) == [f.address for f in gpu.functions if f.current_vgpu_type]
-    assert all(t == {"resource_class": "CUSTOM_L40S_12Q", "managed": "false", "live_migratable": "true"} for t in matched.values())  # fmt: skip  # noqa: E501
+    wanted = {"resource_class": "CUSTOM_L40S_12Q", "managed": "false", "live_migratable": "true"}
+    assert all(tags == wanted for tags in matched.values())
     (alias,) = said["aliases"].items()
     assert alias == (
         "L40S_12Q",
