@@ -259,9 +259,10 @@ def settled(read: Callable[[], Any], wanted: Any, what: str, timeout_s: float = 
 
 @pytest.fixture(scope="session")
 def booted_gpu_host() -> Iterator[GpuHost]:
-    """One host for the session. LAB_KEEP=1 uses the one that is up and leaves it up, while tests are being written."""
+    """One host for each worker. LAB_KEEP=1 uses the one that is up and leaves it up, while tests are being written."""
     keep = os.environ.get("LAB_KEEP") == "1"
-    made = GpuHost()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    made = GpuHost(f"{NAME}-{worker}", PORT_BASE + 100 * int(worker[2:])) if worker else GpuHost()
     made.up(keep=keep)
     yield made
     if not keep:
