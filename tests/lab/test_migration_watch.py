@@ -233,8 +233,9 @@ def test_post_copy_trusts_the_guests_stop_and_start_alone(
     assert isinstance(done, CompletedJob), str(done)
     assert (done.source, done.postcopy) == (LIFECYCLE, True)
     assert done.transferred_bytes
-    # The guest runs on the destination before its pages are there: the heartbeat begins later than libvirt says.
-    assert done.downtime_ms <= one.heartbeat.handover().downtime_ms + 10
+    # The guest runs on the destination before its pages are there: the heartbeat begins later than libvirt says. Both
+    # moments are those at which events were heard: two journeys of them, on a machine that has something else to do.
+    assert done.downtime_ms <= one.heartbeat.handover().downtime_ms + 30
 
 
 def test_the_figures_are_those_of_the_last_migration(
