@@ -9,7 +9,7 @@ LAB := $(BIN)/python tests/lab/cloud/lab
 MIGRATION_LAB := $(BIN)/python tests/lab/migration/lab
 HOST_LAB := $(BIN)/python tests/lab/hosts/lab
 FULL_LAB := $(BIN)/python tests/lab/full/lab
-WORKERS ?= 3
+WORKERS ?= 2
 LAB_WORKERS ?= 3
 ARGS ?=
 # pytest's exit status when ARGS leave no test of a part; with no ARGS that is a failure.
