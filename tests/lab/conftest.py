@@ -20,13 +20,11 @@ from tests.lab.quota_console import QuotaConsole
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of emulated hosts run beside the cloud's, and on two of them: none fills two processors."""
+    """The emulated host's tests run beside the cloud's: each has its own machine, and neither fills two cores."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             host = "booted_gpu_host" in getattr(item, "fixturenames", ())
-            changes = item.path.stem in ("test_host_changes", "test_diagnosis_hosts")
-            group = ("changed-host" if changes else "read-host") if host else "cloud"
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group("host" if host else "cloud"))
 
 
 @pytest.fixture(scope="session")
