@@ -7,13 +7,13 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.lab import REPOSITORY, until
+from tests.lab.lab import REPOSITORY
 from vgpu_console.sources.ssh_shell import AsyncSshShell
 
 COMMAND = REPOSITORY / "tests" / "lab" / "hosts" / "lab"
@@ -237,24 +237,6 @@ def guest_xml(name: str, mdevs: Iterable[str] = (), pci: Iterable[str] = ()) -> 
         "<controller type='usb' model='none'/><video><model type='none'/></video>"
         f"{''.join(hostdevs)}</devices></domain>"
     )
-
-
-def settled(read: Callable[[], Any], wanted: Any, what: str, timeout_s: float = 90.0) -> None:
-    """Wait until a reading is what is wanted.
-
-    libvirt lags behind the kernel: it runs mdevctl twice for each event of a function, which is a tenth of a second
-    here, and a GPU whose functions come or go makes some fifty events.
-    """
-    seen: list[Any] = []
-
-    def same() -> bool:
-        seen[:] = [read()]
-        return bool(seen[0] == wanted)
-
-    try:
-        until(same, what, timeout_s)
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {seen[0]!r} instead of {wanted!r}") from None
 
 
 @pytest.fixture(scope="session")

@@ -128,3 +128,21 @@ def until(ready: Callable[[], T], what: str, timeout_s: float = 60.0, every_s: f
             return value
         assert time.monotonic() < deadline, f"not after {timeout_s:.0f} s: {what}"
         time.sleep(every_s)
+
+
+def settled(read: Callable[[], Any], wanted: Any, what: str, timeout_s: float = 90.0) -> None:
+    """Wait until a reading is what is wanted; AssertionError with the last one when time is up.
+
+    libvirt lags behind the kernel: it runs mdevctl twice for each event of a function, which is a tenth of a second
+    on an emulated host, and a GPU whose functions come or go makes some fifty events.
+    """
+    seen: list[Any] = []
+
+    def same() -> bool:
+        seen[:] = [read()]
+        return bool(seen[0] == wanted)
+
+    try:
+        until(same, what, timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen[0]!r} instead of {wanted!r}") from None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.device_console import DeviceConsole
-from tests.lab.host_machine import GpuHost, settled
+from tests.lab.host_machine import GpuHost
+from tests.lab.lab import settled
 from vgpu_console.model.snapshot import Finding
 
 A20, A10 = "nvidia-472", "nvidia-471"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from tests.lab.host_machine import TYPES, VFS, GpuHost, settled
-from tests.lab.lab import until
+from tests.lab.host_machine import TYPES, VFS, GpuHost
+from tests.lab.lab import settled, until
 from vgpu_console.model.host_facts import LibvirtFacts, SshFacts
 from vgpu_console.sources.base import SourceError
 from vgpu_console.sources.libvirt_host import LibvirtHostSource

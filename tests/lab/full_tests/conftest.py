@@ -62,6 +62,14 @@ def clean_lab(full_lab: FullLab) -> Iterator[FullLab]:
     full_lab.clean()
 
 
+@pytest.fixture(scope="module")
+def slow_line(full_lab: FullLab) -> Iterator[None]:
+    """Migrations from the source are so slow that there is time to do something to them."""
+    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="10", libvirt__live_migration_downtime="500")
+    yield
+    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="", libvirt__live_migration_downtime="")
+
+
 @pytest.fixture
 def console(clean_lab: FullLab, tmp_path: Path) -> Iterator[FullConsole]:
     """A console of the administrator."""

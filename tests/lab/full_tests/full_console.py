@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.lab.full_tests.full_lab import HOSTS, FullLab
 from vgpu_console.actions.journal import Journal
-from vgpu_console.actions.migrate import newest, plan_abort, plan_force, plan_start
+from vgpu_console.actions.migrate import newest, plan_start
 from vgpu_console.actions.plan import Plan
 from vgpu_console.actions.runner import Outcome, apply
 from vgpu_console.config import load
@@ -67,6 +67,18 @@ class FullConsole:
     def json(self, *arguments: str) -> Any:
         """What a command prints with ``-o json``."""
         done = self.command(*arguments, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def accepting(self, *words: str) -> list[str]:
+        """A changing command with ``--yes`` and all accepted that its dry run says would have to be."""
+        plan = self.json(*words, "--dry-run")
+        open_checks = [c["id"] for c in plan["checks"] if c["status"] in ("warn", "unknown")]
+        return [*words, "--yes", *(f"--accept={one}" for one in open_checks), "-o", "json"]
+
+    def typed(self, *words: str) -> Any:
+        """Type a changing command as an operator who takes its warnings upon himself; what it prints."""
+        done = self.command(*self.accepting(*words))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -132,14 +144,6 @@ class FullConsole:
         path = f"/servers/{server_id}/action"
         asked = self.lab.connect().compute.post(path, json=body, microversion="2.68")
         assert asked.status_code == 202, asked.text
-
-    def abort(self, server_id: str) -> Outcome:
-        """Abort its newest migration."""
-        return self.apply(plan_abort(self.fleet.facts(), self.server(server_id), self.row(server_id)))
-
-    def force(self, server_id: str) -> Outcome:
-        """Force its newest migration to its end."""
-        return self.apply(plan_force(self.server(server_id), self.row(server_id), 0, None))
 
     def until(
         self, server_id: str, wanted: Callable[[Timeline], object], what: str, timeout_s: float = 120

@@ -12,23 +12,12 @@ from tests.lab.full_tests.full_console import FullConsole
 from tests.lab.full_tests.full_lab import DESTINATION, SOURCE, FullLab
 from tests.lab.full_tests.libvirt_witness import Witness
 from tests.lab.lab import until
-from vgpu_console.actions.migrate_mend import plan_heal, plan_reset
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
 from vgpu_console.model.migration_timeline import Timeline
-from vgpu_console.sources.libvirt_guest import look_at_guest
-from vgpu_console.sources.libvirt_open import open_libvirt
 
 pytestmark = pytest.mark.timeout(900)
 
 OTHER_TYPE = "nvidia-472"
-
-
-@pytest.fixture(scope="module")
-def slow_line(full_lab: FullLab) -> Iterator[None]:
-    """Migrations from the source are so slow that there is time to do something to them."""
-    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="10", libvirt__live_migration_downtime="500")
-    yield
-    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="", libvirt__live_migration_downtime="")
 
 
 @pytest.fixture
@@ -63,16 +52,13 @@ def reset(console: FullConsole, server_id: str, told: Timeline) -> None:
     """What the story offers: the state is set back, since libvirt says that the guest runs."""
     assert told.end is not None
     assert "migrate.reset" in [m.action for m in told.end.mends]
-    look = look_at_guest(SOURCE, console.lab.uri(SOURCE), open_libvirt, server_id)
-    plan = plan_reset(console.server(server_id), SOURCE if look.state == "running" else None, look.state is not None)
-    outcome = console.apply(plan)
-    assert outcome.ok, outcome.message
+    console.typed("migrate", "reset", server_id)
     assert console.server(server_id).status == "ACTIVE"
 
 
 def test_aborted_while_running(console: FullConsole, busy_server: Any) -> None:
     running(console, busy_server.id)
-    assert console.abort(busy_server.id).ok
+    console.typed("migrate", "abort", busy_server.id)
     told = console.end(busy_server.id)
     assert told.end is not None
     assert told.end.kind == "aborted", told.end
@@ -98,7 +84,7 @@ def test_destination_dies_and_a_second_try_completes(console: FullConsole, slow_
 
 def test_forced_to_its_end(console: FullConsole, busy_server: Any, busy_witness: Witness) -> None:
     running(console, busy_server.id)
-    assert console.force(busy_server.id).ok
+    console.typed("migrate", "force-complete", busy_server.id)
     told = console.end(busy_server.id)
     assert told.end is not None
     assert told.end.kind == "forced", told.end
@@ -184,14 +170,14 @@ def test_aborted_in_the_queue_and_the_device_that_stays_reserved(
     assert console.start(waiting.id, DESTINATION).ok
     console.until(waiting.id, lambda t: t.status == "queued", "it waits for the other one")
     until(lambda: set(console.lab.mdevs(DESTINATION)) - taken, "its device is made", 60)
-    assert console.abort(waiting.id).ok
+    console.typed("migrate", "abort", waiting.id)
     told = console.end(waiting.id)
     assert told.end is not None
     assert told.end.kind == "aborted-queued", told.end
     assert (console.server(waiting.id).status, console.lab.guests(SOURCE)[waiting.id]) == ("ACTIVE", 1)
     (leaked,) = set(console.lab.mdevs(DESTINATION)) - taken
     assert any(leaked in line.text for line in told.end.evidence), told.end.evidence
-    assert console.abort(busy_server.id).ok
+    console.typed("migrate", "abort", busy_server.id)
     console.end(busy_server.id)
 
     pinned = console.lab.flavor_on(DESTINATION, console.lab.mdevs(DESTINATION)[leaked])
@@ -223,8 +209,7 @@ def test_source_compute_dies_and_the_guest_is_where_nova_does_not_look(
     _tell_nova(console, server.id, DESTINATION)
     console.lab.restart_compute(DESTINATION)
     row = console.row(server.id)
-    outcome = console.apply(plan_heal(row, console.reader.consumer(row.uuid), console.server(server.id)))
-    assert outcome.ok, outcome.message
+    console.typed("migrate", "heal", server.id)
     assert console.reader.consumer(row.uuid).holds == ()
     until(lambda: console.server(server.id).power_state == 1, "Nova sees it run", 120, every_s=2)
     assert (console.server(server.id).host, console.server(server.id).status) == (DESTINATION, "ACTIVE")

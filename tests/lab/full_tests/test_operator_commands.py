@@ -15,18 +15,8 @@ from tests.lab.lab import until
 pytestmark = pytest.mark.timeout(600)
 
 
-def started(console: FullConsole, server_id: str) -> list[str]:
-    """``migrate start`` with everything accepted that a dry run says would have to be."""
-    words = ["migrate", "start", server_id, "--to", DESTINATION]
-    plan = console.json(*words, "--dry-run")
-    open_checks = [c["id"] for c in plan["checks"] if c["status"] in ("warn", "unknown")]
-    return [*words, "--yes", *(f"--accept={one}" for one in open_checks), "-o", "json"]
-
-
 def test_started_followed_and_remembered(console: FullConsole, server: Any, witness: Witness) -> None:
-    done = console.command(*started(console, server.id))
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = console.typed("migrate", "start", server.id, "--to", DESTINATION)
     assert (told["end"], told["source"], told["destination"]) == ("completed", SOURCE, DESTINATION)
     assert told["downtime_ms"] == witness.downtime_of_source
     assert {c["status"] for c in told["verified"]} == {"pass"}, told["verified"]
@@ -40,7 +30,7 @@ def test_started_followed_and_remembered(console: FullConsole, server: Any, witn
 
 def test_console_killed_while_it_follows(console: FullConsole, server: Any, witness: Witness) -> None:
     """The migration goes on, and the next console tells its end and measures what libvirt still has."""
-    with console.begin(*started(console, server.id)) as first:
+    with console.begin(*console.accepting("migrate", "start", server.id, "--to", DESTINATION)) as first:
         until(lambda: console.reader.migrations(server.id), "Nova has begun it", 60)
         first.kill()
     done = console.command("migrate", "follow", server.id, "-o", "json")

@@ -27,6 +27,7 @@ from vgpu_console.model.facts import Facts
 from vgpu_console.model.host_facts import LibvirtFacts
 from vgpu_console.model.source import SourceKind
 from vgpu_console.rules.diagnosis import moves, reserved_devices
+from vgpu_console.rules.diagnosis.table import moment
 
 CHAPTERS = (moves.CHAPTER, reserved_devices.CHAPTER)
 DIAGNOSES = [d for chapter in CHAPTERS for d in chapter.diagnoses]
@@ -149,7 +150,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "server desk-01",
         "of project vdi",
         "gpu-03 → gpu-04, running",
-        "nothing of it was sent for 4 min",
+        "nothing of it was sent since 20",
     ),
     "migration-undriven": ("nova-compute of gpu-03 is down", "its guest is on gpu-04 by now"),
     "server-left-migrating": ("is MIGRATING", "cancelled"),
@@ -181,16 +182,16 @@ def test_it_is_mended_by_what_the_console_has_for_it(diagnosis: str) -> None:
 @pytest.mark.parametrize(
     ("status", "since_s", "words"),
     [
-        ("accepted", 900.0, "it has been accepted for 15 min"),
-        ("queued", 900.0, "it has been queued for 15 min"),
-        ("preparing", 7200.0, "it has been preparing for 2 h 0 min"),
-        ("running (post-copy)", 240.0, "nothing of it was sent for 4 min"),
+        ("accepted", 900.0, "it has been accepted since"),
+        ("queued", 900.0, "it has been queued since"),
+        ("preparing", 7200.0, "it has been preparing since"),
+        ("running (post-copy)", 240.0, "nothing of it was sent since"),
     ],
 )
 def test_each_phase_has_its_patience(status: str, since_s: float, words: str) -> None:
     change = last_migration(status=status, updated_at=iso(since_s), created_at=iso(since_s))
     finding = one("ill-migration-stuck", "migration-stuck", change)
-    assert words in finding.message
+    assert f"{words} {moment(NOW - since_s)}" in finding.message
     assert ("abort" in finding.command) is (status != "accepted")  # Nova aborts from queued on
 
 
@@ -202,7 +203,7 @@ def test_one_that_is_written_and_goes_on_for_hours_is_told_with_what_is_left() -
         memory_remaining_bytes=4 << 30,
     )
     message = one("ill-migration-stuck", "migration-stuck", change).message
-    assert "it has been going on for 3 h 0 min; 4096 of 16384 MiB are left" in message
+    assert f"it has been going on since {moment(NOW - 3 * 3600.0)}; 4096 of 16384 MiB are left" in message
 
 
 def test_how_long_nothing_was_sent_is_counted_to_when_nova_was_read() -> None:

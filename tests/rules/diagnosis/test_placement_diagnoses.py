@@ -351,3 +351,13 @@ def test_a_host_read_once_gives_each_function_the_type_that_the_rule_does(read: 
     assert types is not None
     for address in ("0000:41:00.4", "0000:41:00.5", "0000:41:00.6"):
         assert types.of(address) == next(iter(types_for_device(read, (address,)) or ()), "")
+
+
+def test_one_vgpu_too_many_on_another_host_is_told_once() -> None:
+    """The server has the device that it is to have: what it holds elsewhere is no device that it lacks."""
+    facts = facts_of("well")
+    assert facts.nova is not None
+    assert facts.placement is not None
+    owner = next(s.id for s in facts.nova.servers or () if s.name == "desk-01")
+    free = next(p for p in facts.placement.providers if on("gpu-04")(p) and p.allocations == ())
+    assert told(providers(held_by(owner), lambda p: p.uuid == free.uuid)(facts)) == {"allocation-on-other-host"}

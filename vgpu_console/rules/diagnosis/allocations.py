@@ -9,7 +9,7 @@ from vgpu_console.model.nova import NovaFacts
 from vgpu_console.model.snapshot import Finding, Provider, VgpuServer
 from vgpu_console.rules.diagnosis.ground import Ground, nova_says, placement_says
 from vgpu_console.rules.diagnosis.guests import running_on
-from vgpu_console.rules.diagnosis.provider_census import allocated
+from vgpu_console.rules.diagnosis.provider_census import allocated_of
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 OTHER_HOST = Diagnosis(
@@ -61,12 +61,6 @@ def _told(ground: Ground, server: VgpuServer, strange: list[Provider]) -> Findin
         else shlex.join(["openstack", "resource", "provider", "allocation", "show", server.id]),
         severity="warn" if left else None,
     )
-
-
-def allocated_of(provider: Provider, consumer: str) -> int:
-    """What one consumer holds of VGPU and of custom classes of a provider."""
-    others = frozenset(a.consumer_id for a in provider.allocations or () if a.consumer_id != consumer)
-    return allocated(provider, others)
 
 
 def _evacuated(nova: NovaFacts, server_id: str, hosts: list[str]) -> str:

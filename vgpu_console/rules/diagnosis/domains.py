@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from vgpu_console.model.host_facts import DomainFacts, LibvirtFacts
 from vgpu_console.model.snapshot import Evidence, Finding, Provider, VgpuServer
 from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.provider_census import allocated_of
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 MDEV_MISSING = Diagnosis(
@@ -167,7 +168,16 @@ def _servers(ground: Ground) -> Iterator[Finding]:
         has = len(domain.mdevs) + len(domain.pci) if domain is not None else 0
         if (domain is None and server.id not in bare[server.host]) or has >= wanted or not ground.settled(server.id):
             continue
+        wanted = max(sum(server.requested.values()), (server.allocated or 0) - _on_other_hosts(ground, server))
+        if has >= wanted:
+            continue
         yield _without(ground, server, server.host, wanted, has)
+
+
+def _on_other_hosts(ground: Ground, server: VgpuServer) -> int:
+    """What it holds where it is not: told as that (allocations.py)."""
+    given = (ground.providers.get(uuid) for uuid in server.allocated_on)
+    return sum(allocated_of(p, server.id) for p in given if p is not None and p.host != server.host)
 
 
 def _without(ground: Ground, server: VgpuServer, host: str, wanted: int, has: int) -> Finding:

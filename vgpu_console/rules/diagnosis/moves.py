@@ -11,7 +11,7 @@ from vgpu_console.model.nova import MigrationFacts, Server
 from vgpu_console.model.snapshot import Evidence, Finding
 from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says
 from vgpu_console.rules.diagnosis.guests import guest_looks, newer_than_nova, running_on
-from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
+from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis, moment
 from vgpu_console.rules.migration.story import Clues, story
 
 ERROR_WHILE_RUNNING = Diagnosis(
@@ -276,19 +276,15 @@ def _stuck(row: MigrationFacts, now: float, *, waits_for_another: bool) -> str:
     begun, changed = nova_seconds(row.created_at), nova_seconds(row.updated_at)
     if begun is None:
         return ""
-    quiet = now - (changed if changed is not None else begun)
+    written = changed if changed is not None else begun
+    quiet = now - written
     if row.status in ("running", "running (post-copy)"):
         if quiet >= STILL_S:
-            return f"nothing of it was sent for {_time(quiet)}"
-        return f"it has been going on for {_time(now - begun)}" if now - begun >= LONG_S else ""
+            return f"nothing of it was sent since {moment(written)}"
+        return f"it has been going on since {moment(begun)}" if now - begun >= LONG_S else ""
     if quiet < WAITS_S or (row.status == "queued" and waits_for_another):
         return ""
-    return f"it has been {row.status} for {_time(quiet)}"
-
-
-def _time(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    return f"it has been {row.status} since {moment(written)}"
 
 
 def _bytes(row: MigrationFacts) -> str:

@@ -154,6 +154,12 @@ def allocated(provider: Provider, but: frozenset[str] = frozenset()) -> int:
     )
 
 
+def allocated_of(provider: Provider, consumer: str) -> int:
+    """What one consumer holds of VGPU and of custom classes of a provider."""
+    others = frozenset(a.consumer_id for a in provider.allocations or () if a.consumer_id != consumer)
+    return allocated(provider, others)
+
+
 def consumers(providers: Iterable[Provider]) -> tuple[str, ...]:
     """Who holds something of these, each once."""
     return tuple(dict.fromkeys(a.consumer_id for p in providers for a in p.allocations or ()))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from vgpu_console.model.nova import Hypervisor
 from vgpu_console.model.snapshot import Evidence, Finding
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, nova_says
-from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
+from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis, moment
 from vgpu_console.rules.migration.scene import version
 
 FAILED = Diagnosis(
@@ -77,18 +76,13 @@ def _answers(ground: Ground) -> Iterator[Finding]:
             host=statuses[0].host,
         )
     for place, statuses in stale.items():
-        # the moment and not the age: a finding that says something else each second would be a new one each second
-        since = [(s, _moment(s.fetched_at)) for s in statuses]
+        since = [(s, moment(s.fetched_at)) for s in statuses]
         yield STALE.found(
             place,
             "; ".join(f"{s.kind}: no answer since {at}, it is read every {s.interval_s:.0f} s" for s, at in since),
             *(Evidence(s.kind, s.host, f"last answer at {at}") for s, at in since),
             host=statuses[0].host,
         )
-
-
-def _moment(at: float | None) -> str:
-    return datetime.fromtimestamp(at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _skipped(ground: Ground) -> Iterator[Finding]:

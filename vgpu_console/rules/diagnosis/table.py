@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from vgpu_console.model.snapshot import Evidence, Finding, Severity
 from vgpu_console.model.source import SourceKind
@@ -65,3 +66,11 @@ class Chapter:
 
     diagnoses: tuple[Diagnosis, ...]
     looks: tuple[Look, ...]
+
+
+def moment(at: float | None) -> str:
+    """A moment (seconds since the epoch) as findings tell it.
+
+    They tell since when and not for how long: one that says something else each second would be a new one each second.
+    """
+    return datetime.fromtimestamp(at or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.lab.full_tests.full_console import FullConsole
 from tests.lab.full_tests.full_lab import DESTINATION, SOURCE, TYPE, FullLab
 from tests.lab.lab import until
-from vgpu_console.actions.migrate_mend import plan_heal
 from vgpu_console.model.snapshot import Finding
 from vgpu_console.rules.diagnosis import allocations, moves, providers, reserved_devices
 
@@ -20,14 +17,6 @@ IN_MOTION = {
     for chapter in (allocations.CHAPTER, moves.CHAPTER, providers.CHAPTER, reserved_devices.CHAPTER)
     for d in chapter.diagnoses
 } | {"usage-leaked"}
-
-
-@pytest.fixture(scope="module")
-def slow_line(full_lab: FullLab) -> Iterator[None]:
-    """Migrations from the source are so slow that there is time to do something to them."""
-    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="10", libvirt__live_migration_downtime="500")
-    yield
-    full_lab.set(SOURCE, libvirt__live_migration_bandwidth="", libvirt__live_migration_downtime="")
 
 
 def _told(console: FullConsole, diagnosis: str) -> list[Finding]:
@@ -54,19 +43,18 @@ def test_aborts_leave_a_reserved_device_and_a_server_in_error(
     (reserved,) = set(clean_lab.mdevs(DESTINATION)) - taken
     assert not [f for f in console.look().findings if f.id in IN_MOTION]
 
-    assert console.abort(waiting.id).ok
+    console.typed("migrate", "abort", waiting.id)
     console.end(waiting.id)
     finding = _one(console, "mdev-may-be-reserved")
     assert (finding.host, finding.severity) == (DESTINATION, "warn")
     assert f"mdev {DESTINATION} {reserved}" in finding.objects
     assert f"server waiting ({waiting.id})" in finding.message
-    assert console.abort(busy.id).ok
+    console.typed("migrate", "abort", busy.id)
     console.end(busy.id)
     error = _one(console, "error-while-guest-runs")
     assert f"is in ERROR, and its guest runs on {SOURCE}" in error.message
     assert error.command == f"vgpu-console migrate reset {busy.id}"
-    done = console.command(*error.command.split()[1:], "--yes")
-    assert done.returncode == 0, done.stderr
+    console.typed(*error.command.split()[1:])
     assert not _told(console, "error-while-guest-runs")
     clean_lab.restart_compute(DESTINATION)  # the reservation would refuse the next migration, too
 
@@ -89,8 +77,7 @@ def test_a_source_that_dies_is_told_before_and_after_it_comes_back(
     leak = _one(console, "usage-leaked")
     assert "openstack resource provider allocation show" in leak.command  # not to be freed while Nova says source
     assert not _told(console, "allocation-on-other-host")
-    row = console.row(server.id)
-    assert console.apply(plan_heal(row, console.reader.consumer(row.uuid), console.server(server.id))).ok
+    console.typed("migrate", "heal", server.id)
 
 
 def test_a_cap_below_use_is_told_and_a_server_there_cannot_be_deleted(console: FullConsole, clean_lab: FullLab) -> None:
