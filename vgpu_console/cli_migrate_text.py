@@ -144,7 +144,9 @@ def end_record(timeline: Timeline) -> dict[str, Any]:
         "server_id": timeline.server,
         "status": timeline.status,
         "took_s": None if timeline.took_s is None else round(timeline.took_s, 1),
-        "evidence": [{"text": e.text, "source": e.source} for e in (story.evidence if story is not None else ())],
+        "evidence": [
+            {"text": e.text, "source": e.source, "host": e.host} for e in (story.evidence if story is not None else ())
+        ],
         "unknown": list(story.unknown if story is not None else ()),
         "avoid": list(story.avoid if story is not None else ()),
         "verified": [{"id": c.id, "status": c.status, "evidence": c.evidence} for c in timeline.verified],

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.builders.fleet import small_fleet
 from tests.recording.made_up import snapshots
+from vgpu_console.model.evidence import Evidence
 from vgpu_console.model.facts import CloudIdentity
-from vgpu_console.model.snapshot import Evidence, Finding, Snapshot
+from vgpu_console.model.snapshot import Finding, Snapshot
 from vgpu_console.recording.harmless import harmless_shape, harmless_word
 from vgpu_console.recording.scrub import RULES, Scrubber, rules_of, scrubbed_snapshot
 

@@ -6,7 +6,8 @@ import msgspec
 
 from tests.cli.test_hostile_text import renamed
 from tests.reports.scene import MADE_AT, history
-from vgpu_console.model.snapshot import Evidence, Finding, Snapshot, Unlooked
+from vgpu_console.model.evidence import Evidence
+from vgpu_console.model.snapshot import Finding, Snapshot, Unlooked
 from vgpu_console.reports.report import Report, report_of
 from vgpu_console.text import plain
 

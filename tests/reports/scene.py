@@ -9,7 +9,8 @@ import msgspec
 
 from tests.builders import NOW, an_id, small_fleet
 from vgpu_console.migration_history import MigrationRecord
-from vgpu_console.model.snapshot import Evidence, QuotaTotals, Snapshot, Unlooked
+from vgpu_console.model.evidence import Evidence
+from vgpu_console.model.snapshot import QuotaTotals, Snapshot, Unlooked
 from vgpu_console.reports.report import Report, report_of
 
 MADE_AT = NOW + 5

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from tests.screens import fleets
+from vgpu_console.model.evidence import host_says, keystone_says, libvirt_says, placement_says
 from vgpu_console.model.snapshot import Snapshot, Unlooked
 from vgpu_console.rules.diagnosis import functions, live_migration, pairs, quota
-from vgpu_console.rules.diagnosis.ground import host_says, keystone_says, libvirt_says, placement_says
 
 FLEET = fleets.fleet()
 SERVER = FLEET.servers[0]

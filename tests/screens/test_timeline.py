@@ -21,7 +21,8 @@ from vgpu_console.app import VgpuConsoleApp
 from vgpu_console.config import Settings
 from vgpu_console.migration_history import MigrationRecord
 from vgpu_console.model.check import Check
-from vgpu_console.model.migration_end import End, Evidence, Mend
+from vgpu_console.model.evidence import libvirt_says, nova_says
+from vgpu_console.model.migration_end import End, Mend
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
 from vgpu_console.model.migration_timeline import Happening, Phase, Timeline, Voice
 from vgpu_console.model.snapshot import Migration
@@ -117,7 +118,7 @@ BAD = msgspec.structs.replace(
         explanation="Nova calls the server an ERROR although its guest never stopped; nothing was moved.",
         over=True,
         severity="warn",
-        evidence=(Evidence(REFUSAL, "nova"), Evidence("gpu-01 (source): the guest is running", "libvirt")),
+        evidence=(nova_says(REFUSAL), libvirt_says("gpu-01", "gpu-01 (source): the guest is running")),
         unknown=("whether the guest is on gpu-02 (destination) could not be looked at",),
         mends=(
             Mend(words="set its state to ACTIVE again: the guest never stopped", action="migrate.reset",
@@ -294,7 +295,7 @@ def test_foreign_words_are_words() -> None:
     bad = "[/red] [b]x[@click=app.quit] a[/]b [x='"
     assert BAD.story is not None
     story = msgspec.structs.replace(
-        BAD.story, title=bad, explanation=bad, mends=(Mend(words=bad, command=bad),), evidence=(Evidence(bad, "nova"),)
+        BAD.story, title=bad, explanation=bad, mends=(Mend(words=bad, command=bad),), evidence=(nova_says(bad),)
     )
     event = Happening(at=bad, name=bad, result="Error", host=bad, details=bad)
     hostile = msgspec.structs.replace(

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from vgpu_console.model.source import SourceKind
+from vgpu_console.model.evidence import Evidence
 
 GuestState = Literal["running", "paused", "shut off", "absent"]
 """What a host's libvirt says of the server's domain. None instead of it: that libvirt could not be asked."""
@@ -60,13 +60,6 @@ EndKind = Literal[
 
 Severity = Literal["ok", "note", "warn", "fail"]
 """ok: nothing is to be done; note: nothing must; warn: something is left behind; fail: the server is in danger."""
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """One line of what the story rests on, with who says so."""
-
-    text: str
-    source: SourceKind
 
 
 class Mend(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from vgpu_console.model.evidence import Evidence
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.model.host_facts import Mechanism
 from vgpu_console.model.placement import Allocation, Inventory
@@ -19,19 +20,6 @@ LimitOrigin = Literal["project", "default", "missing", "unknown"]
 MaxSource = Literal["host", "catalogue", "unknown"]
 DeviceState = Literal["active", "defined", "unknown"]
 MissingWord = Literal["unlimited", "zero", "unknown"]
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """What one side says: its age is that source's in the same snapshot (``SourceStatus.key``)."""
-
-    source: SourceKind
-    host: str  # "" for the OpenStack services
-    text: str
-
-    @property
-    def key(self) -> str:
-        """The ``SourceStatus.key`` of the source that says so."""
-        return f"{self.source}:{self.host}" if self.host else self.source
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
+from vgpu_console.model.evidence import Evidence
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.model.placement import Allocation, Inventory
-from vgpu_console.model.snapshot import Evidence as SnapshotEvidence
 from vgpu_console.model.snapshot import (
     Finding,
     Host,
@@ -55,7 +55,7 @@ RULES: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
         "limits_roles": "role",
     },
     SourceStatus: {"host": "host"},
-    SnapshotEvidence: {"host": "host"},
+    Evidence: {"host": "host"},
     Finding: {"id": "keep", "host": "host", "key": "keep", "action": "keep"},
     Unlooked: {"hosts": "host", "ids": "keep"},
     TypeCapacity: {"host": "host"},

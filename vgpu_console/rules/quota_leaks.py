@@ -6,8 +6,9 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import Evidence
 from vgpu_console.model.facts import Facts
-from vgpu_console.model.snapshot import Evidence, Finding
+from vgpu_console.model.snapshot import Finding
 from vgpu_console.rules.quota_usage import usage_split
 
 LEAKED = "usage-leaked"

@@ -8,8 +8,9 @@ import pytest
 from tests.rules.diagnosis.ill_facts import facts_of
 from vgpu_console.config import DemoChoice, Settings
 from vgpu_console.fleet.join import Joiner
+from vgpu_console.model.evidence import Evidence
 from vgpu_console.model.facts import Facts
-from vgpu_console.model.snapshot import Evidence, Finding
+from vgpu_console.model.snapshot import Finding
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.rules.catalogue import load_catalogue
 from vgpu_console.rules.diagnosis import device_allocations, domains, mediated_devices

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import nova_says, placement_says
 from vgpu_console.model.nova import NovaFacts
 from vgpu_console.model.snapshot import Finding, Provider, VgpuServer
-from vgpu_console.rules.diagnosis.ground import Ground, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.guests import running_on
 from vgpu_console.rules.diagnosis.provider_census import allocated_of
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis

@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from vgpu_console.model.snapshot import Evidence, Finding, PhysicalGpu, Provider
+from vgpu_console.model.evidence import Evidence, host_says, libvirt_says, nova_says, placement_says
+from vgpu_console.model.snapshot import Finding, PhysicalGpu, Provider
 from vgpu_console.rules.catalogue import short_type_name
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.provider_census import HostCensus, allocated, census, consumers, hurt, objects
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 

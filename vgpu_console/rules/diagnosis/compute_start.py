@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from vgpu_console.model.evidence import host_says, libvirt_says
 from vgpu_console.model.host_facts import SshFacts
 from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.nova_conf import addresses_of, addresses_on_bus, enabled_types
 

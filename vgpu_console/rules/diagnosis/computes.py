@@ -6,9 +6,10 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import libvirt_says, nova_says, placement_says
 from vgpu_console.model.snapshot import Finding, Host
 from vgpu_console.rules.diagnosis import compute_start, mediated_devices
-from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.provider_census import census
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vgpu_console.model.evidence import libvirt_says, placement_says
 from vgpu_console.model.snapshot import Finding, MediatedDevice, Provider, VgpuServer
-from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 ELSEWHERE = Diagnosis(

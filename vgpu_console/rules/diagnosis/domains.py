@@ -6,9 +6,10 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import Evidence, libvirt_says, nova_says, placement_says
 from vgpu_console.model.host_facts import DomainFacts, LibvirtFacts
-from vgpu_console.model.snapshot import Evidence, Finding, Provider, VgpuServer
-from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says, placement_says
+from vgpu_console.model.snapshot import Finding, Provider, VgpuServer
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.provider_census import allocated_of
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 

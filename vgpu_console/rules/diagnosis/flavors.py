@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vgpu_console.model.evidence import host_says, libvirt_says, nova_says, placement_says
 from vgpu_console.model.nova import Flavor
 from vgpu_console.model.placement import RequestGroup
 from vgpu_console.model.snapshot import Finding
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.provider_census import Census, HostCensus, Kind, Offer, census
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.resource_classes import VGPU

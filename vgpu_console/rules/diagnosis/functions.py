@@ -6,8 +6,9 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from vgpu_console.model.snapshot import Evidence, Finding, Host, PhysicalGpu, Provider
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, placement_says
+from vgpu_console.model.evidence import Evidence, host_says, libvirt_says, placement_says
+from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu, Provider
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.nova_conf import enabled_types
 

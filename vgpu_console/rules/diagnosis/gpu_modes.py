@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from vgpu_console.model.evidence import host_says
 from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu
 from vgpu_console.rules.catalogue import CatalogueRow, load_catalogue
-from vgpu_console.rules.diagnosis.ground import Ground, host_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.diagnosis.vendor_vfio import specs_of
 from vgpu_console.rules.nova_conf import addresses_of, enabled_types

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import MigrationFacts, Server
-from vgpu_console.model.snapshot import Evidence, Host, MediatedDevice, PhysicalGpu, Provider, Snapshot, VgpuServer
+from vgpu_console.model.snapshot import Host, MediatedDevice, PhysicalGpu, Provider, Snapshot, VgpuServer
 from vgpu_console.model.source import SourceKind, SourceStatus
 from vgpu_console.rules.expected_use import at_rest
 from vgpu_console.rules.quota_usage import migrations_of
@@ -174,28 +174,3 @@ class Ground:
 def _stopped_short(server: Server) -> bool:
     """In ERROR, or shelved off its host, and nothing is done to it."""
     return server.status in ("ERROR", "SHELVED_OFFLOADED") and server.task_state is None
-
-
-def nova_says(text: str) -> Evidence:
-    """Nova's side of a finding."""
-    return Evidence("nova", "", text)
-
-
-def placement_says(text: str) -> Evidence:
-    """Placement's side."""
-    return Evidence("placement", "", text)
-
-
-def keystone_says(text: str) -> Evidence:
-    """Keystone's side."""
-    return Evidence("keystone", "", text)
-
-
-def libvirt_says(host: str, text: str) -> Evidence:
-    """A host's libvirt."""
-    return Evidence("libvirt", host, text)
-
-
-def host_says(host: str, text: str) -> Evidence:
-    """A host's own files and programs, read over SSH: sysfs, nova.conf, nvidia-smi."""
-    return Evidence("ssh", host, text)

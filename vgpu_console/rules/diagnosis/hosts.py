@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator
 from statistics import median
 
+from vgpu_console.model.evidence import host_says, nova_says
 from vgpu_console.model.snapshot import Finding
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, nova_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 CLOCKS_APART_S = 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
+from vgpu_console.model.evidence import host_says, libvirt_says
 from vgpu_console.model.snapshot import Finding, Host
 from vgpu_console.rules.catalogue import short_type_name
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.migration.checks_downtime import ADVISED, DEFAULTS, LEAST_GIB, flag, number
 from vgpu_console.rules.migration.checks_hosts import (

@@ -7,8 +7,9 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from vgpu_console.model.evidence import host_says, libvirt_says
 from vgpu_console.model.snapshot import Finding, MediatedDevice, PhysicalGpu
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 NOT_ACTIVE = Diagnosis(

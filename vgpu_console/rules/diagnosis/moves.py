@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import Evidence, libvirt_says, nova_says
 from vgpu_console.model.migration_end import End
 from vgpu_console.model.migration_trace import SAME_CLOCK_S, MigrationTrace, nova_seconds
 from vgpu_console.model.nova import MigrationFacts, Server
-from vgpu_console.model.snapshot import Evidence, Finding
-from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says
+from vgpu_console.model.snapshot import Finding
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.guests import guest_looks, newer_than_nova, running_on
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis, moment
 from vgpu_console.rules.migration.story import Clues, story

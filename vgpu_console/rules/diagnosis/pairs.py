@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from vgpu_console.model.evidence import host_says, libvirt_says
 from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu
 from vgpu_console.rules.catalogue import short_type_name
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 from vgpu_console.rules.migration.checks_hosts import drivers_may_differ, os_of, supports_no_move
 from vgpu_console.rules.migration.scene import HostScene

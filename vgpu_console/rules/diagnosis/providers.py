@@ -6,8 +6,9 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from vgpu_console.model.evidence import host_says, libvirt_says, placement_says
 from vgpu_console.model.snapshot import Finding, MediatedDevice, Provider
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.provider_census import (
     NO_TRAITS,
     HostCensus,

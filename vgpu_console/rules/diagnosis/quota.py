@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from vgpu_console.model.snapshot import Evidence, Finding, Host, ProjectQuota, Unlooked
+from vgpu_console.model.evidence import Evidence, host_says, keystone_says, nova_says, placement_says
+from vgpu_console.model.snapshot import Finding, Host, ProjectQuota, Unlooked
 from vgpu_console.model.source import SourceKind
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, keystone_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 _KEYSTONE: tuple[SourceKind, ...] = ("keystone",)

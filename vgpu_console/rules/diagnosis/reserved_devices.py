@@ -11,10 +11,11 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import libvirt_says, nova_says, placement_says
 from vgpu_console.model.migration_trace import nova_seconds
 from vgpu_console.model.nova import MigrationFacts
 from vgpu_console.model.snapshot import Finding, MediatedDevice
-from vgpu_console.rules.diagnosis.ground import Ground, libvirt_says, nova_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 RESERVED = Diagnosis(

@@ -6,10 +6,11 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 
+from vgpu_console.model.evidence import Evidence, host_says, libvirt_says, nova_says
 from vgpu_console.model.nova import Hypervisor
-from vgpu_console.model.snapshot import Evidence, Finding
+from vgpu_console.model.snapshot import Finding
 from vgpu_console.model.source import SourceStatus
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, nova_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis, moment
 from vgpu_console.rules.migration.scene import version
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vgpu_console.model.snapshot import Evidence, Finding, Severity
+from vgpu_console.model.evidence import Evidence
+from vgpu_console.model.snapshot import Finding, Severity
 from vgpu_console.model.source import SourceKind
 from vgpu_console.rules.diagnosis.ground import Ground
 

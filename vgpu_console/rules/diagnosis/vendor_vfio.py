@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from vgpu_console.model.snapshot import Evidence, Finding, Host, PhysicalGpu, VirtualFunction
+from vgpu_console.model.evidence import Evidence, host_says, libvirt_says, placement_says
+from vgpu_console.model.snapshot import Finding, Host, PhysicalGpu, VirtualFunction
 from vgpu_console.rules.catalogue import short_type_name
 from vgpu_console.rules.device_spec import DeviceSpec, aliases, device_specs
-from vgpu_console.rules.diagnosis.ground import Ground, host_says, libvirt_says, placement_says
+from vgpu_console.rules.diagnosis.ground import Ground
 from vgpu_console.rules.diagnosis.table import Chapter, Diagnosis
 
 TYPES_LOST = Diagnosis(

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from vgpu_console.model.migration_end import Evidence, GuestLook, GuestState
+from vgpu_console.model.evidence import Evidence, libvirt_says, nova_says, placement_says
+from vgpu_console.model.migration_end import GuestLook, GuestState
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured, WatchState
 from vgpu_console.model.migration_trace import (
     CANCEL_ACTION,
@@ -160,7 +161,7 @@ def guest_lines(clues: Clues) -> tuple[list[Evidence], list[str]]:
             unknown.append(f"whether the guest is on {host} ({role}) could not be looked at{why}")
         else:
             word = {"absent": "no guest of it"}.get(look.state, f"the guest is {look.state}")
-            said.append(Evidence(f"{host} ({role}): {word}", "libvirt"))
+            said.append(libvirt_says(host, f"{host} ({role}): {word}"))
     return said, unknown
 
 
@@ -173,14 +174,14 @@ def server_line(clues: Clues) -> list[Evidence]:
     power = {0: ", power NOSTATE", 4: ", power SHUTDOWN"}.get(known, "")
     task = f", {server.task_state}" if server.task_state else ""
     where = f"{server.status or 'of unknown status'} on {server.host or 'no host'}"
-    return [Evidence(f"the server is {where}{task}{power}", "nova")]
+    return [nova_says(f"the server is {where}{task}{power}")]
 
 
 def status_line(clues: Clues) -> list[Evidence]:
     """Nova's words of the migration in their order."""
     row = clues.row
     words = list(dict.fromkeys(clues.statuses)) or ([row.status] if row is not None and row.status else [])
-    return [Evidence(f"the migration was {' → '.join(words)}", "nova")] if words else []
+    return [nova_says(f"the migration was {' → '.join(words)}")] if words else []
 
 
 def fault_lines(clues: Clues) -> tuple[list[Evidence], list[str]]:
@@ -193,8 +194,8 @@ def fault_lines(clues: Clues) -> tuple[list[Evidence], list[str]]:
         return [], [f"whether Nova's fault “{server.fault}” belongs to this migration: it has no time"]
     if written < begun:
         words = f"the fault that Nova shows is of {server.fault_at}, before this migration, and not its reason"
-        return [Evidence(f"{words}: “{server.fault}”", "nova")], []
-    return [Evidence(f"Nova's fault, written since: {server.fault}", "nova")], []
+        return [nova_says(f"{words}: “{server.fault}”")], []
+    return [nova_says(f"Nova's fault, written since: {server.fault}")], []
 
 
 def holding_lines(clues: Clues) -> tuple[list[Evidence], list[str]]:
@@ -211,7 +212,7 @@ def holding_lines(clues: Clues) -> tuple[list[Evidence], list[str]]:
             for name, amount in (pair for h in holds for pair in h.resources.items()):
                 total[name] = total.get(name, 0) + amount
             amounts = ", ".join(f"{n} {c}" for c, n in sorted(total.items()))
-            said.append(Evidence(f"{who} holds {amounts} on {names}", "placement"))
+            said.append(placement_says(f"{who} holds {amounts} on {names}"))
         else:
-            said.append(Evidence(f"{who} holds no allocations", "placement"))
+            said.append(placement_says(f"{who} holds no allocations"))
     return said, unknown

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from vgpu_console.model.migration_end import End, EndKind, Evidence, Mend, Severity
+from vgpu_console.model.evidence import Evidence, host_says, libvirt_says, nova_says
+from vgpu_console.model.migration_end import End, EndKind, Mend, Severity
 from vgpu_console.model.nova import MigrationFacts
 from vgpu_console.rules.migration.clues import Clues
 from vgpu_console.rules.migration.story_words import NO_SECOND_REBOOT, heal, reset, told
@@ -24,7 +25,7 @@ def refused(clues: Clues, row: MigrationFacts) -> End:
     for event in clues.errors:
         if event.details:
             where = f" on {event.host}" if event.host else ""
-            lines.append(Evidence(f"{event.name}{where}: {event.details}", "nova"))
+            lines.append(nova_says(f"{event.name}{where}: {event.details}"))
     reasons = [e for e in clues.errors if e.details and not e.name.startswith("conductor")]
     if reasons:
         words = f"{reasons[0].details}"
@@ -63,7 +64,7 @@ def aborted_queued(clues: Clues, row: MigrationFacts) -> End:
     lines = []
     if look is not None and look.idle:
         idle = ", ".join(f"{uuid} ({kind})" if kind else uuid for uuid, kind in sorted(look.idle.items())[:8])
-        lines.append(Evidence(f"devices on {target} that no guest holds: {idle}", "libvirt"))
+        lines.append(libvirt_says(target or "", f"devices on {target} that no guest holds: {idle}"))
     words = (
         f"the guest was not touched. The device that Nova had reserved for it on {target} looks free in libvirt and in "
         f"Placement, and is not: boots and migrations that land on it fail with “mdev-capable resource is not "
@@ -101,10 +102,10 @@ def refused_by_qemu(clues: Clues, row: MigrationFacts) -> End:
             "QEMU refused to begin: mostly a device or a driver that cannot be migrated (“VFIO device doesn't support "
             "device and IOMMU dirty tracking”, “does not support migration”)"
         )
-    lines = [Evidence(f"[libvirt] live_migration_permit_post_copy = true on {host}", "ssh") for host in on]
+    lines = [host_says(host, f"[libvirt] live_migration_permit_post_copy = true on {host}") for host in on]
     unread = _unread_post_copy(clues, row)
     if clues.memory_moved is False:
-        lines.append(Evidence("no memory was sent", "libvirt"))
+        lines.append(libvirt_says(row.source or "", "no memory was sent"))
     return _stayed(clues, row, "refused-by-qemu", "QEMU refused", why, tuple(lines), () if on else unread)
 
 
@@ -114,7 +115,7 @@ def destination_died(clues: Clues, row: MigrationFacts) -> End:
         f"the guest's QEMU on {row.destination} ended before it had taken over: it died, or the line between the hosts "
         f"was cut"
     )
-    line = Evidence("memory had been sent before it failed", "libvirt")
+    line = libvirt_says(row.source or "", "memory had been sent before it failed")
     return _stayed(clues, row, "destination-died", f"failed on {row.destination}", why, (line,), _log_of(row))
 
 
@@ -122,7 +123,7 @@ def failed(clues: Clues, row: MigrationFacts) -> End:
     """It failed, and nobody was there to see at what."""
     if clues.broken:
         event = clues.broken[0]
-        line = Evidence(f"{event.name}{f' on {event.host}' if event.host else ''}: {event.details}", "nova")
+        line = nova_says(f"{event.name}{f' on {event.host}' if event.host else ''}: {event.details}")
         return _stayed(clues, row, "failed", "failed", f"{event.details}", (line,))
     why = "libvirt or QEMU ended it; Nova writes the reason into its log alone"
     unknown = ("at what it failed", *_unread_post_copy(clues, row), *_log_of(row))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from vgpu_console.model.migration_end import End, EndKind, Evidence, Mend, Severity
+from vgpu_console.model.evidence import Evidence, libvirt_says, nova_says
+from vgpu_console.model.migration_end import End, EndKind, Mend, Severity
 from vgpu_console.model.migration_job import CompletedJob
 from vgpu_console.model.nova import MigrationFacts, Server
 from vgpu_console.rules.migration.clues import Clues, fault_lines, guest_lines, holding_lines, server_line, status_line
@@ -92,7 +93,7 @@ def source_compute_down(clues: Clues, row: MigrationFacts) -> End:
         f"{words}. An abort is accepted by Nova's API and waits for that service: it stops nothing",
         over=False,
         severity="fail",
-        evidence=(Evidence(f"nova-compute of {row.source} is down", "nova"),),
+        evidence=(nova_says(f"nova-compute of {row.source} is down"),),
         mends=(
             Mend(
                 words=f"start nova-compute of {row.source}: it then calls the migration an error, and more can be told",
@@ -113,7 +114,8 @@ def completed(clues: Clues, row: MigrationFacts) -> End:
     mends, evidence = heal(clues, row), []
     if isinstance(clues.measured, CompletedJob):
         pause = f"the guest stood still for {clues.measured.downtime_ms} ms"
-        evidence.append(Evidence(f"{pause} ({clues.measured.source})", "libvirt"))
+        teller = row.destination if clues.measured.source.endswith("of the destination") else row.source
+        evidence.append(libvirt_says(teller or "", f"{pause} ({clues.measured.source})"))
     words = "the server runs there"
     if forced:
         words = "somebody forced its completion, which paused the guest until all was sent; the server runs there"
