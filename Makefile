@@ -9,7 +9,8 @@ LAB := $(BIN)/python tests/lab/cloud/lab
 MIGRATION_LAB := $(BIN)/python tests/lab/migration/lab
 HOST_LAB := $(BIN)/python tests/lab/hosts/lab
 FULL_LAB := $(BIN)/python tests/lab/full/lab
-WORKERS ?= 2
+# Two for each core: the tests of the screens mostly wait.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 ARGS ?=
 # pytest's exit status when ARGS leave no test of a part; with no ARGS that is a failure.
 NONE_CHOSEN = $(if $(ARGS),5,none)
@@ -80,7 +81,7 @@ test-lab: setup ## the tests on a real cloud of their own; LAB_KEEP=1 leaves it 
 	@$(LAB) setup
 	@$(HOST_LAB) setup
 	@[ "$${LAB_KEEP:-}" = 1 ] || trap '$(MIGRATION_LAB) down >/dev/null; LAB_HOME=.lab/test-cloud $(LAB) down >/dev/null; for host in "" -gw0 -gw1 -gw2 -gw3; do $(HOST_LAB) down --name $${HOST_LAB_TEST_NAME:-gpu-test}$$host >/dev/null; done' EXIT; \
-		$(BIN)/pytest -q -m 'not alone' -n $(WORKERS) --dist loadgroup tests/lab $(ARGS) || [ $$? = $(NONE_CHOSEN) ]; \
+		$(BIN)/pytest -q -m 'not alone' -n 2 --dist loadgroup tests/lab $(ARGS) || [ $$? = $(NONE_CHOSEN) ]; \
 		$(BIN)/pytest -q -m alone tests/lab $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
 
 test-full: setup ## live migrations of a real Nova, and all the ways in which they fail; needs root or sudo, a quarter of an hour

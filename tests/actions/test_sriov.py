@@ -117,6 +117,17 @@ def test_a_shut_off_guest_forbids_nothing_and_is_named(console: HostConsole) -> 
     assert "(shut off)" in found.evidence
 
 
+def test_a_guest_whose_device_is_not_listed_is_not_taken_for_elsewhere(console: HostConsole) -> None:
+    """libvirt lists a new device seconds after the kernel has it; QEMU may have it open by then."""
+    shrunk(console, *FULL, 8)
+    plan = planned(with_libvirt(console, "gpu-01", mdevs=()), FULL)
+    found = check(plan, "sriov.no-live-vgpus")
+    assert found.status == "unknown"
+    assert "libvirt does not tell on which GPU" in found.evidence
+    assert "server vm-train-1 of project ml-research" in found.evidence
+    assert console.apply(plan, accept=False).result == "refused"
+
+
 def test_free_devices_are_told(console: HostConsole) -> None:
     shrunk(console, *FULL, 8)
     assert check(planned(with_libvirt(console, "gpu-01", domains=()), FULL), "sriov.free-devices").status == "warn"

@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             host = "booted_gpu_host" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.xdist_group("host" if host else "cloud"))
+    # one after the other: the driver is loaded anew where the framework changes
+    items.sort(key=lambda item: item.get_closest_marker("vendor_framework") is not None)
 
 
 @pytest.fixture(scope="session")

@@ -107,11 +107,17 @@ class DeviceConsole:
         return self
 
     def read_with(self, gpu: str, vfs: int) -> DeviceConsole:
-        """Read until libvirt has so many functions of a GPU: its events come seconds after the kernel's."""
+        """Read until libvirt has so many functions of a GPU: its events come seconds after the kernel's.
+
+        Twice the same, for it passes that number also on its way to fewer, and lists some twice as new.
+        """
+        before: list[Any] = [None]
 
         def seen() -> bool:
             facts = self.read().facts.libvirt[self.name]
-            return sum(d.physical_function == gpu and bool(d.types) for d in facts.devices) == vfs
+            before.append((facts.devices, facts.mdevs))
+            there = sum(d.physical_function == gpu and bool(d.types) for d in facts.devices)
+            return there == vfs and before[-2] == before[-1]
 
         until(seen, f"libvirt shows {vfs} functions of {gpu}")
         return self

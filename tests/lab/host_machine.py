@@ -46,6 +46,7 @@ class GpuHost:
         self.key = self.home / "id"
         self.known_hosts = self.home / "known_hosts"
         self.gpus = ("0000:01:00.0", "0000:02:00.0")
+        self.framework = "mdev"
         self._port_base = port_base
         self._control = Path(tempfile.mkdtemp(prefix="vgpu-lab-ssh-"))
 
@@ -64,9 +65,13 @@ class GpuHost:
     def _lab(self, *arguments: str) -> None:
         subprocess.run([sys.executable, str(COMMAND), *arguments], check=True, timeout=900)
 
-    def reset(self) -> None:
-        """No guests, no devices, all virtual functions on, libvirtd running, nova.conf as installed, framework mdev."""
-        self.run("hostlab-reset", timeout_s=240)
+    def reset(self, framework: str = "mdev") -> None:
+        """No guests, no devices, all virtual functions on, libvirtd running, nova.conf as installed, that framework.
+
+        ``mdev``, or the vendor's own, ``vendor``: loading the driver anew for another one takes ten seconds.
+        """
+        self.run(f"hostlab-reset {framework}", timeout_s=240)
+        self.framework = framework
 
     # Reaching it
 
@@ -121,10 +126,6 @@ class GpuHost:
         """Enable that many virtual functions of a GPU, after disabling those it has. AssertionError when refused."""
         file = f"/sys/bus/pci/devices/{gpu}/sriov_numvfs"
         self.run(f"echo 0 >{file} && {{ [ {count} = 0 ] || echo {count} >{file}; }} && udevadm settle")
-
-    def set_framework(self, framework: str, vfs: int = VFS) -> None:
-        """Load the driver anew, with ``mdev`` or ``vendor``."""
-        self.run(f"hostlab-gpus {framework} {vfs}")
 
     def make_mdev_behind(self, function: str, type_id: str, device: str | None = None) -> str:
         """A mediated device by the kernel's own file, of which libvirt learns by an event only. AssertionError."""
@@ -252,7 +253,13 @@ def booted_gpu_host() -> Iterator[GpuHost]:
 
 
 @pytest.fixture
-def gpu_host(booted_gpu_host: GpuHost) -> Iterator[GpuHost]:
-    """The host as it came up: whatever a test does to it is undone afterwards."""
+def gpu_host(booted_gpu_host: GpuHost, request: pytest.FixtureRequest) -> Iterator[GpuHost]:
+    """The host as it came up, or with ``vendor_framework`` in that one: whatever a test does to it is undone after it.
+
+    The framework is left as it is for the next test, which mostly wants the same.
+    """
+    wanted = "vendor" if request.node.get_closest_marker("vendor_framework") else "mdev"
+    if booted_gpu_host.framework != wanted:
+        booted_gpu_host.reset(wanted)
     yield booted_gpu_host
-    booted_gpu_host.reset()
+    booted_gpu_host.reset(wanted)

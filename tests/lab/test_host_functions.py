@@ -107,9 +107,9 @@ class TestVirtualFunctions:
         assert console.read().gpu(gpu).vfs_enabled == 0
 
 
+@pytest.mark.vendor_framework
 class TestVendorFramework:
     def test_types_are_set_to_the_maximum_and_cleared(self, gpu_host: GpuHost, console: DeviceConsole) -> None:
-        gpu_host.set_framework("vendor")
         gpu = gpu_host.gpus[0]
         console.read()
         assert console.gpu(gpu).mechanism == "vendor-vfio"
@@ -128,7 +128,6 @@ class TestVendorFramework:
         assert gpu_host.run(f"cat /sys/bus/pci/devices/{functions[0]}/nvidia/current_vgpu_type") == "0"
 
     def test_a_function_that_a_guest_has_open_is_never_cleared(self, gpu_host: GpuHost, console: DeviceConsole) -> None:
-        gpu_host.set_framework("vendor")
         gpu = gpu_host.gpus[0]
         console.read()
         (plan,) = plan_set_type(console.facts, console.snapshot, console.name, gpu, "A100-20C", now=time.time())

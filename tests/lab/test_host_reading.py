@@ -262,10 +262,10 @@ def test_an_ordinary_user_gathers_the_same_facts_but_may_change_nothing(
     assert msgspec.structs.replace(theirs, **alike) == msgspec.structs.replace(ours, **alike)
 
 
+@pytest.mark.vendor_framework
 def test_a_host_of_the_vendors_framework(gpu_host: GpuHost, watch: Watch, facts_by_ssh: Callable[[], SshFacts]) -> None:
     gpu = gpu_host.gpus[0]
     first, second, third = gpu_host.functions(gpu)[:3]
-    gpu_host.set_framework("vendor")
     facts = facts_by_ssh()
     assert facts.mdev_bus is False
     assert facts.types == ()

@@ -115,10 +115,10 @@ def test_what_a_guest_holds_cannot_be_taken_away(gpu_host: GpuHost) -> None:
     assert gpu_host.run("cat /sys/bus/pci/drivers/nvidia/*/sriov_numvfs").split() == [str(VFS)] * 2
 
 
+@pytest.mark.vendor_framework
 def test_the_vendors_framework_has_the_same_rules(gpu_host: GpuHost) -> None:
     gpu = gpu_host.gpus[0]
     functions = gpu_host.functions(gpu)
-    gpu_host.set_framework("vendor")
 
     def write(function: str, number: int | str) -> str:
         done = gpu_host.attempt(f"echo {number} >/sys/bus/pci/devices/{function}/nvidia/current_vgpu_type")

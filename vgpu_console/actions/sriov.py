@@ -140,6 +140,11 @@ def _no_live_vgpus(snapshot: Snapshot, libvirt: LibvirtFacts, board: PhysicalGpu
     if live:
         names = "; ".join(guest_words(snapshot, d) for d in live)
         return check("fail", f"guests have vGPUs of this GPU, and the command may take them away: {names}")
+    known = {m.uuid for m in libvirt.mdevs}
+    lost = [d for d in libvirt.domains if d.active is not False and not known.issuperset(d.mdevs)]
+    if lost:
+        names = "; ".join(guest_words(snapshot, d) for d in lost)
+        return check("unknown", f"libvirt does not tell on which GPU the vGPUs of these guests are: {names}")
     if guests:
         names = "; ".join(guest_words(snapshot, d) for d in guests)
         return check("pass", f"no running guest has a vGPU of this GPU; named by {names}")
