@@ -8,26 +8,19 @@ from typing import Any
 
 from vgpu_console.actions.devices import find_gpu, find_host
 from vgpu_console.actions.plan import PlanError
+from vgpu_console.cli_hosts import read_hosts
 from vgpu_console.cli_output import write
-from vgpu_console.cli_plan import reading
 from vgpu_console.cli_run import (
     NAME,
     NO_CONNECTION,
     OK,
     PARTIAL,
-    demo_of,
-    is_dark,
-    layout,
-    no_connection,
     say,
-    settings_of,
     tell_gaps,
 )
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.rules.mdev_room import TypeRoom, type_rooms
-from vgpu_console.views import EVERYTHING, NOT_APPLICABLE, OPENSTACK, Column, View, column
-
-_KINDS = EVERYTHING - {"keystone"}
+from vgpu_console.views import DEVICES, NOT_APPLICABLE, Column, View, column
 
 
 def _joined(name: str) -> Column:
@@ -54,7 +47,7 @@ TYPES = View(
         column("enabled", table=False),
     ),
     lambda _snapshot, _filters: [],
-    _KINDS,
+    DEVICES,
     lambda _snapshot: "",
 )
 """The names are promised up to ``why_not``; ``functions`` are those that would carry the next ones."""
@@ -62,24 +55,23 @@ TYPES = View(
 
 def show_types(given: Mapping[str, tuple[Any, str]], host: str, gpu: str | None, form: str) -> int:
     """Writes the types of a host's GPUs; returns the exit code."""
-    settings, demo = settings_of(given), demo_of(given)
-    with reading(settings, demo, _KINDS, frozenset({host})) as read:
-        snapshot = read.snapshot
-    if not snapshot.hosts and is_dark(snapshot, OPENSTACK & _KINDS):
-        return no_connection(snapshot)
+    seen = read_hosts(given, [host])
+    if isinstance(seen, int):
+        return seen
+    snapshot = seen.snapshot
     try:
         name, rooms = rooms_of(snapshot, host, gpu)
     except PlanError as error:
         say(f"{NAME}: {error}")
         return error.exit
-    left_out = write(TYPES, rooms, form, sys.stdout, layout(settings))
+    left_out = write(TYPES, rooms, form, sys.stdout, seen.how)
     sys.stdout.flush()
     if left_out:
         say(f"no room for: {', '.join(left_out)} (a wider terminal or another -o shows them)")
     if not rooms:
         say(f"no vGPU types: {name} has no GPU that offers one")
     own = [s for s in snapshot.errors if s.host == name]
-    tell_gaps([s for s in snapshot.sources if s.kind in _KINDS], snapshot.errors)
+    tell_gaps([s for s in snapshot.sources if s.kind in DEVICES], snapshot.errors)
     if rooms and all(room.creatable is None for room in rooms) and own:
         return NO_CONNECTION
     return PARTIAL if own or snapshot.errors else OK

@@ -8,29 +8,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from vgpu_console.actions.plan import PlanError
-from vgpu_console.cli_hosts import hosts_of
+from vgpu_console.cli_hosts import read_hosts
 from vgpu_console.cli_output import json_text, write
-from vgpu_console.cli_plan import reading
 from vgpu_console.cli_run import (
-    NAME,
     OK,
     PARTIAL,
-    demo_of,
-    is_dark,
-    layout,
-    no_connection,
     say,
-    settings_of,
     tell_gaps,
 )
 from vgpu_console.rules.nova_caps import NovaTypeSide, nova_types
 from vgpu_console.rules.nova_gpu import NovaSideRow
 from vgpu_console.rules.nova_side import nova_side
 from vgpu_console.rules.nova_snippet import NovaConfSnippet, snippet_of
-from vgpu_console.views import EVERYTHING, NOT_APPLICABLE, OPENSTACK, Column, View, column
-
-_KINDS = EVERYTHING - {"keystone"}
+from vgpu_console.views import DEVICES, NOT_APPLICABLE, Column, View, column
 
 
 class Side(NamedTuple):
@@ -69,7 +59,7 @@ _GPUS = View(
         column("verdict", 1),
     ),
     lambda _snapshot, _filters: [],
-    _KINDS,
+    DEVICES,
     lambda _snapshot: "",
 )
 
@@ -94,23 +84,17 @@ _TYPES = View(
         column("verdict", 1),
     ),
     lambda _snapshot, _filters: [],
-    _KINDS,
+    DEVICES,
     lambda _snapshot: "",
 )
 
 
 def show_nova_side(given: Mapping[str, tuple[Any, str]], hosts: Sequence[str], snippet: bool, form: str) -> int:
     """Writes it of these hosts, or of all that have GPUs; returns the exit code."""
-    settings, demo = settings_of(given), demo_of(given)
-    with reading(settings, demo, _KINDS, frozenset(hosts) or None) as read:
-        snapshot = read.snapshot
-    if not snapshot.hosts and is_dark(snapshot, OPENSTACK & _KINDS):
-        return no_connection(snapshot)
-    try:
-        wanted = hosts_of(snapshot, hosts)
-    except PlanError as error:
-        say(*(f"{NAME}: {line}" for line in str(error).splitlines()))
-        return error.exit
+    seen = read_hosts(given, hosts)
+    if isinstance(seen, int):
+        return seen
+    snapshot, wanted, how = seen
     sides = [
         Side(
             host.name, nova_side(snapshot, host.name), nova_types(snapshot, host.name), snippet_of(snapshot, host.name)
@@ -118,7 +102,6 @@ def show_nova_side(given: Mapping[str, tuple[Any, str]], hosts: Sequence[str], s
         for host in wanted
         if host.gpus
     ]
-    how = layout(settings)
     if form == "json":
         sys.stdout.write(json_text([side.record() for side in sides], pretty=True) + "\n")
     elif snippet:
@@ -137,6 +120,6 @@ def show_nova_side(given: Mapping[str, tuple[Any, str]], hosts: Sequence[str], s
         say(f"not known, for want of an answer: {', '.join(silent)}")
     elif not sides:
         say(f"no GPUs{' on ' + ', '.join(host.name for host in wanted) if hosts else ''}")
-    tell_gaps([s for s in snapshot.sources if s.kind in _KINDS], snapshot.errors)
+    tell_gaps([s for s in snapshot.sources if s.kind in DEVICES], snapshot.errors)
     unknown = any(row.configured is None for side in sides for row in side.rows)
     return PARTIAL if silent or unknown or snapshot.errors else OK

@@ -8,28 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vgpu_console.actions.devices import find_gpu, find_host
-from vgpu_console.actions.plan import PlanError
 from vgpu_console.actions.sriov import plan_enable
-from vgpu_console.cli_hosts import hosts_of
+from vgpu_console.cli_hosts import read_hosts
 from vgpu_console.cli_output import write
-from vgpu_console.cli_plan import Proposal, Reading, Way, change, reading
+from vgpu_console.cli_plan import Proposal, Reading, Way, change
 from vgpu_console.cli_run import (
-    NAME,
     OK,
     PARTIAL,
-    demo_of,
-    is_dark,
-    layout,
-    no_connection,
     say,
-    settings_of,
     tell_gaps,
 )
-from vgpu_console.views import EVERYTHING, OPENSTACK, Column, View, column
+from vgpu_console.views import DEVICES, EVERYTHING, Column, View, column
 
 Given = Mapping[str, tuple[Any, str]]
-
-_KINDS = EVERYTHING - {"keystone"}
 
 _FUNCTIONS = View(
     "sriov",
@@ -46,25 +37,19 @@ _FUNCTIONS = View(
         column("driver", 4),
     ),
     lambda _snapshot, _filters: [],
-    _KINDS,
+    DEVICES,
     lambda _snapshot: "",
 )
 
 
 def show_functions(given: Given, hosts: Sequence[str], form: str) -> int:
     """Writes the SR-IOV GPUs of these hosts, or of all; returns the exit code."""
-    settings, demo = settings_of(given), demo_of(given)
-    with reading(settings, demo, _KINDS, frozenset(hosts) or None) as read:
-        snapshot = read.snapshot
-    if not snapshot.hosts and is_dark(snapshot, OPENSTACK & _KINDS):
-        return no_connection(snapshot)
-    try:
-        wanted = hosts_of(snapshot, hosts)
-    except PlanError as error:
-        say(*(f"{NAME}: {line}" for line in str(error).splitlines()))
-        return error.exit
+    seen = read_hosts(given, hosts)
+    if isinstance(seen, int):
+        return seen
+    snapshot, wanted, how = seen
     rows = [gpu for host in wanted for gpu in host.gpus or () if gpu.sriov is not False]
-    left_out = write(_FUNCTIONS, rows, form, sys.stdout, layout(settings))
+    left_out = write(_FUNCTIONS, rows, form, sys.stdout, how)
     sys.stdout.flush()
     if left_out:
         say(f"no room for: {', '.join(left_out)} (a wider terminal or another -o shows them)")
@@ -73,7 +58,7 @@ def show_functions(given: Given, hosts: Sequence[str], form: str) -> int:
         say(f"GPUs are not known of: {', '.join(silent)}")
     elif not rows:
         say(f"no GPU with virtual functions{' on ' + ', '.join(h.name for h in wanted) if hosts else ''}")
-    tell_gaps([s for s in snapshot.sources if s.kind in _KINDS], snapshot.errors)
+    tell_gaps([s for s in snapshot.sources if s.kind in DEVICES], snapshot.errors)
     return PARTIAL if silent or snapshot.errors else OK
 
 

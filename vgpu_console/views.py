@@ -30,7 +30,7 @@ NOT_APPLICABLE = "–"
 
 OPENSTACK: frozenset[SourceKind] = frozenset({"keystone", "placement", "nova"})
 EVERYTHING: frozenset[SourceKind] = OPENSTACK | {"libvirt", "ssh"}
-_DEVICES: frozenset[SourceKind] = EVERYTHING - {"keystone"}
+DEVICES: frozenset[SourceKind] = EVERYTHING - {"keystone"}
 
 
 class Column(NamedTuple):
@@ -342,7 +342,7 @@ _GPUS = View(
         Column("types", _type_names),
     ),
     view_filters.gpus,
-    _DEVICES,
+    DEVICES,
     _hosts_without,
 )
 
@@ -362,7 +362,7 @@ _TYPES = View(
         _number("available"),
     ),
     view_filters.types,
-    _DEVICES,
+    DEVICES,
     _no_types,
 )
 
@@ -462,7 +462,7 @@ _PROVIDERS = View(
         column("parent_uuid", show=_show_parent, table=False),
     ),
     view_filters.providers,
-    _DEVICES,
+    DEVICES,
     _no_providers,
 )
 

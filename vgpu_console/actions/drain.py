@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from vgpu_console.rules.migration.drain_words import DrainPlan, Move, Stay
+from vgpu_console.rules.migration.drain_words import DrainPlan, Leaving, Move, Stay
 
 VERSION = 1
 """Raised when a field of the written drain changes its meaning or goes away."""
@@ -200,16 +200,8 @@ def tried_again(drain: Drain, servers: Iterable[str]) -> Drain:
 
 
 def _moving(move: Move) -> Item:
-    server = move.server
-    return Item(
-        server=server.server,
-        name=server.name,
-        project_id=server.project_id,
-        project=server.project,
-        vgpus=server.vgpus,
-        types=server.types,
-        type_ids=server.type_ids,
-        ram_mib=server.ram_mib,
+    return msgspec.structs.replace(
+        _item(move.server),
         destination=move.destination,
         predicted_low_ms=move.predicted.low_ms,
         predicted_high_ms=move.predicted.high_ms,
@@ -217,7 +209,10 @@ def _moving(move: Move) -> Item:
 
 
 def _staying(stay: Stay) -> Item:
-    server = stay.server
+    return msgspec.structs.replace(_item(stay.server), state="skipped", why=stay.reason)
+
+
+def _item(server: Leaving) -> Item:
     return Item(
         server=server.server,
         name=server.name,
@@ -227,6 +222,4 @@ def _staying(stay: Stay) -> Item:
         types=server.types,
         type_ids=server.type_ids,
         ram_mib=server.ram_mib,
-        state="skipped",
-        why=stay.reason,
     )

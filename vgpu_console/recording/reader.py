@@ -9,8 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +17,7 @@ from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceStatus
 from vgpu_console.recording.changes import ChangedFrame, Times, WholeFrame, numbers_of, spliced, unpack_times
 from vgpu_console.recording.format import WHOLE, Begun, Record, RecordingError, unpack
+from vgpu_console.recording.open_file import OpenFile
 from vgpu_console.recording.scan import Scan
 from vgpu_console.recording.tables import LISTS, StoredHost, decode_items, host_of
 from vgpu_console.text import plain
@@ -43,7 +43,7 @@ class _State(NamedTuple):
     times: list[Times]
 
 
-class Recording:
+class Recording(OpenFile):
     """A recording that is open for reading. Frames are counted from 0; ``note`` says what could not be read.
 
     Everything was checked against its checksums when this has been made; what a killed writer left half is left out.
@@ -71,20 +71,6 @@ class Recording:
         self._latest: list[float] = []
         for moment in self.frames:
             self._latest.append(max(moment.time, self._latest[-1]) if self._latest else moment.time)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
     # What there is ------------------------------------------------------------------------------------------------
 

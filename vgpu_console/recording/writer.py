@@ -11,8 +11,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -41,6 +40,7 @@ from vgpu_console.recording.format import (
     record_bytes,
     start_bytes,
 )
+from vgpu_console.recording.open_file import OpenFile
 from vgpu_console.recording.reader import Recording
 from vgpu_console.recording.tables import LISTS, StoredHost, rest_of, without_times
 
@@ -51,7 +51,7 @@ ITEMS_PER_CHUNK = 8_192
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Writer:
+class Writer(OpenFile):
     """Appends snapshots to a recording, of a new file or of one that holds the same cloud.
 
     ``frames`` counts those in the file, ``size`` its bytes. Raises RecordingError whenever a frame cannot be written;
@@ -84,20 +84,6 @@ class Writer:
         except BaseException:
             os.close(self._fd)
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the recording; the file is whole after every frame, so there is nothing to save."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
     def write(self, snapshot: Snapshot) -> int:
         """Appends one frame and waits for the disk; its bytes in the file. Raises RecordingError."""
