@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.lab.host_machine import GpuHost
 from tests.lab.lab import until
@@ -179,3 +181,17 @@ OpenConsole = Callable[..., DeviceConsole]
 
 def _all(plan: Plan) -> frozenset[str]:
     return frozenset(check.id for check in plan.needs_override)
+
+
+@pytest.fixture
+def open_device_console(gpu_host: GpuHost, tmp_path: Path) -> Iterator[Callable[..., DeviceConsole]]:
+    """Makes consoles of the host and closes them."""
+    made: list[DeviceConsole] = []
+
+    def make(**options: Any) -> DeviceConsole:
+        made.append(DeviceConsole(gpu_host, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for console in made:
+        console.close()

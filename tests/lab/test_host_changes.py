@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,23 +17,9 @@ A20 = "nvidia-472"
 
 
 @pytest.fixture
-def open_console(gpu_host: GpuHost, tmp_path: Path) -> Iterator[Callable[..., DeviceConsole]]:
-    """Makes consoles of the host and closes them."""
-    made: list[DeviceConsole] = []
-
-    def make(**options: Any) -> DeviceConsole:
-        made.append(DeviceConsole(gpu_host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for console in made:
-        console.close()
-
-
-@pytest.fixture
-def console(open_console: Callable[..., DeviceConsole]) -> DeviceConsole:
+def console(open_device_console: Callable[..., DeviceConsole]) -> DeviceConsole:
     """A console that has just read the host."""
-    return open_console().read()
+    return open_device_console().read()
 
 
 def created(console: DeviceConsole, gpu: str, count: int = 1, **more: Any) -> list[str]:
@@ -231,9 +216,9 @@ class TestFaults:
         console.done(console.remove(str(device.uuid)))
 
     def test_two_consoles_at_once_make_one_device(
-        self, gpu_host: GpuHost, open_console: Callable[..., DeviceConsole]
+        self, gpu_host: GpuHost, open_device_console: Callable[..., DeviceConsole]
     ) -> None:
-        consoles = [open_console().read(), open_console().read()]
+        consoles = [open_device_console().read(), open_device_console().read()]
         plans = [c.create(gpu_host.gpus[0], "A100-20C")[0] for c in consoles]
         assert plans[0].hash == plans[1].hash
         ready = threading.Barrier(2)
@@ -252,19 +237,19 @@ class TestFaults:
         assert "done" in results.values()
 
     def test_a_read_only_console_sends_nothing(
-        self, gpu_host: GpuHost, open_console: Callable[..., DeviceConsole]
+        self, gpu_host: GpuHost, open_device_console: Callable[..., DeviceConsole]
     ) -> None:
-        console = open_console(read_only=True).read()
+        console = open_device_console(read_only=True).read()
         (plan,) = console.create(gpu_host.gpus[0], "A100-20C")
         outcome = console.apply(plan)
         assert (outcome.result, outcome.message) == ("refused", "this console is read-only")
         assert gpu_host.kernel_mdevs() == {}
 
     def test_a_user_without_the_right_is_refused_in_one_line(
-        self, gpu_host: GpuHost, open_console: Callable[..., DeviceConsole]
+        self, gpu_host: GpuHost, open_device_console: Callable[..., DeviceConsole]
     ) -> None:
-        plans = open_console().read().create(gpu_host.gpus[0], "A100-20C")
-        outcome = open_console(user="watcher").apply(plans[0])
+        plans = open_device_console().read().create(gpu_host.gpus[0], "A100-20C")
+        outcome = open_device_console(user="watcher").apply(plans[0])
         assert outcome.result == "refused"
         assert "nothing was sent" in outcome.message
         assert "\n" not in outcome.message

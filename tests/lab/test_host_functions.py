@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -20,23 +18,9 @@ from vgpu_console.actions.vgpu_type import plan_clear_type, plan_set_type
 
 
 @pytest.fixture
-def open_console(gpu_host: GpuHost, tmp_path: Path) -> Iterator[Callable[..., DeviceConsole]]:
-    """Makes consoles of the host and closes them."""
-    made: list[DeviceConsole] = []
-
-    def make(**options: Any) -> DeviceConsole:
-        made.append(DeviceConsole(gpu_host, tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for console in made:
-        console.close()
-
-
-@pytest.fixture
-def console(open_console: Callable[..., DeviceConsole]) -> DeviceConsole:
+def console(open_device_console: Callable[..., DeviceConsole]) -> DeviceConsole:
     """A console that may change the host over SSH too."""
-    return open_console()
+    return open_device_console()
 
 
 def enabling(console: DeviceConsole, gpu: str, *, by_console: bool) -> Plan:
@@ -96,11 +80,11 @@ class TestVirtualFunctions:
         assert gpu_host.run(f"cat /sys/bus/pci/devices/{gpu}/sriov_numvfs") == "4"
 
     def test_without_the_right_nothing_is_sent_over_ssh(
-        self, gpu_host: GpuHost, open_console: Callable[..., DeviceConsole]
+        self, gpu_host: GpuHost, open_device_console: Callable[..., DeviceConsole]
     ) -> None:
         gpu = gpu_host.gpus[0]
         gpu_host.set_vfs(gpu, 0)
-        console = open_console(changes=False).read_with(gpu, 0)
+        console = open_device_console(changes=False).read_with(gpu, 0)
         outcome = console.apply(enabling(console, gpu, by_console=True))
         assert outcome.result == "refused"
         assert "[ssh] changes is not set" in outcome.message

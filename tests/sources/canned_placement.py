@@ -136,3 +136,13 @@ class Reader:
         assert [(p.uuid, p.generation, p.traits) for p in self.facts.providers] == [
             (p.uuid, p.generation, p.traits) for p in fresh.facts.providers
         ]
+
+
+def two_servers(cloud: CannedPlacement) -> Reader:
+    """Two servers on two hosts, read once."""
+    cloud.boot("s1", "p1", "h0-vf0")
+    cloud.boot("s2", "p2", "h1-vf3")
+    reader = Reader(cloud)
+    reader.known = {"s1": "p1", "s2": "p2"}
+    reader.fetch()
+    return reader

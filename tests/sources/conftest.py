@@ -1,4 +1,4 @@
-"""Servers with broken TLS, for the errors an operator meets."""
+"""Servers that answer badly, for the errors an operator meets."""
 
 from __future__ import annotations
 
@@ -7,42 +7,53 @@ import datetime
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sources.ssh_desk import desk, server  # noqa: F401
+
 
 @contextlib.contextmanager
-def _serving(context: ssl.SSLContext | None) -> Iterator[int]:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(8)
+def _answering(talk: Callable[[socket.socket], object]) -> Iterator[int]:
+    """A port whose every caller is talked to and then hung up on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
 
         def serve() -> None:
             while True:
                 try:
-                    client, _ = server.accept()
+                    client, _ = listener.accept()
                 except OSError:
                     return
                 with client, contextlib.suppress(OSError):
-                    if context is not None:
-                        context.wrap_socket(client, server_side=True).close()
-                    else:
-                        client.recv(1000)
-                        client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                    talk(client)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+@pytest.fixture
+def closing_server() -> Iterator[int]:
+    """A port that hangs up as soon as it was spoken to."""
+    with _answering(lambda client: client.recv(100)) as port:
+        yield port
 
 
 @pytest.fixture
 def plain_http() -> Iterator[int]:
     """A port that speaks HTTP without TLS."""
-    with _serving(None) as port:
+
+    def refuse(client: socket.socket) -> None:
+        client.recv(1000)
+        client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with _answering(refuse) as port:
         yield port
 
 
@@ -74,5 +85,5 @@ def expired_tls(tmp_path: Path) -> Iterator[tuple[int, str]]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)
-    with _serving(context) as port:
+    with _answering(lambda client: context.wrap_socket(client, server_side=True).close()) as port:
         yield port, str(public)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.sources.ssh_desk import HOST, Desk
 from tests.sources.ssh_servers import AsyncSshServer, free_port
-from tests.sources.test_ssh_shell import HOST, Desk
 from vgpu_console.sources import ssh_shell
 from vgpu_console.sources.base import Refused, SourceError, Unanswered
 from vgpu_console.sources.change_command import CHANGE_SCRIPT, HostChange, change_command
@@ -196,24 +196,6 @@ def test_hostile_words_are_one_plain_line() -> None:
 
 
 # Over the wire
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    desk = Desk(tmp_path / "home")
-    yield desk
-    for shell in desk.shells:
-        shell.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path, desk: Desk) -> Iterator[AsyncSshServer]:
-    server = AsyncSshServer(tmp_path, Path(f"{desk.key}.pub"))
-    desk.trust(server.port, server.host_key)
-    yield server
-    server.close()
 
 
 def test_without_the_right_nothing_is_sent(server: AsyncSshServer, desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sources.canned_cloud import Asked, Reply
-from tests.sources.canned_placement import CannedPlacement, Reader, V
+from tests.sources.canned_placement import CannedPlacement, Reader, V, two_servers
 from vgpu_console.simulator import open_demo
 from vgpu_console.sources import placement_details
 from vgpu_console.sources.base import SourceError
@@ -20,13 +20,7 @@ def cloud() -> CannedPlacement:
 
 @pytest.fixture
 def reader(cloud: CannedPlacement) -> Reader:
-    """Two servers on two hosts, read once."""
-    cloud.boot("s1", "p1", "h0-vf0")
-    cloud.boot("s2", "p2", "h1-vf3")
-    reader = Reader(cloud)
-    reader.known = {"s1": "p1", "s2": "p2"}
-    reader.fetch()
-    return reader
+    return two_servers(cloud)
 
 
 class TestAFirstRead:
