@@ -101,7 +101,7 @@ class GpuSide:
         capacity = self.capacity(type_id)
         if capacity is None or capacity.max is None:
             return "not known"
-        return "its driver says so" if capacity.max_source == "host" else capacity.max_evidence or "catalogue"
+        return "by its driver" if capacity.max_source == "host" else capacity.max_evidence or "catalogue"
 
     def carried(self) -> dict[str, list[MediatedDevice]]:
         """Its devices by type."""
