@@ -78,6 +78,9 @@ def test_a_source_that_dies_is_told_before_and_after_it_comes_back(
     assert "openstack resource provider allocation show" in leak.command  # not to be freed while Nova says source
     assert not _told(console, "allocation-on-other-host")
     console.typed("migrate", "heal", server.id)
+    # The destination was never told that it is over: its reservation would refuse the next migration.
+    clean_lab.clean()
+    clean_lab.restart_compute(DESTINATION)
 
 
 def test_a_cap_below_use_is_told_and_a_server_there_cannot_be_deleted(console: FullConsole, clean_lab: FullLab) -> None:
