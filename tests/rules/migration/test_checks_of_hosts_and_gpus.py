@@ -110,6 +110,17 @@ def devices_there(*parents: str, held: bool = True, active: bool = True) -> Chan
     return of_libvirt(THERE, mdevs=made, domains=(domain,) if held else ())
 
 
+ABORTED = of_nova(
+    max_microversion="2.101",
+    migrations=(
+        msgspec.structs.replace(
+            move(7, HERE, THERE, "cancelled"), created_at="2027-01-15T07:58:00Z", updated_at="2027-01-15T07:59:00Z"
+        ),
+    ),
+)
+"""Another server's migration to the destination that was aborted while it waited, a minute ago."""
+
+
 def taken_there(*functions: int, by: str = OTHER) -> Change:
     """Allocations of another consumer on these functions of the destination."""
     names = {f"{THERE}-vf{n}" for n in functions}
@@ -278,6 +289,17 @@ DEVICES: list[tuple[str, Change, dict[str, str | None]]] = [
         all_of(devices_there(vf(0), vf(1), held=False), offers(0, 0, 0, 0)),
         {"free-slot": "warn"},
     ),
+    (
+        "a free device that may be reserved since an abort",
+        all_of(devices_there(vf(0), held=False), ABORTED),
+        {"reserved-device": "warn"},
+    ),
+    (
+        "the same, of a Nova that says so of any abort",
+        all_of(devices_there(vf(0), held=False), ABORTED, of_nova(max_microversion="2.100")),
+        {},
+    ),
+    ("an abort, and no device is free", all_of(devices_there(vf(0)), taken_there(0), ABORTED), {}),
     (
         "a free device that waits for another's migration",
         all_of(devices_there(vf(0), vf(1), held=False), offers(0, 0, 0, 0), taken_there(0, 1)),

@@ -154,6 +154,23 @@ def other_devices(scene: Scene) -> Check | None:
     return scene.check("other-devices", "pass", "no other passed-through device", "libvirt", end=scene.source)
 
 
+def reserved_device(scene: Scene) -> Check | None:
+    """A device that is free for libvirt and Placement may not be for the destination's nova-compute.
+
+    Left out where the doctor tells of none: nothing shows what is in the memory of that process.
+    """
+    told = scene.ground.reserved.get(scene.destination.name)
+    mine = {
+        f"mdev {d.host} {d.uuid}"
+        for d in scene.ground.devices.get(scene.destination.name, ())
+        if d.type_id in scene.types and not d.used
+    }
+    if told is None or not mine.intersection(told.objects):
+        return None
+    evidence = f"{told.message}; mends it: {told.command}"
+    return scene.check("reserved-device", "warn", evidence, "nova", end=scene.destination)
+
+
 def _shown(scene: Scene) -> str:
     return ", ".join(f"{id} ({name})" if name else id for id, name in sorted(scene.types.items()))
 

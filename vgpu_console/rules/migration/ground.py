@@ -8,8 +8,9 @@ from functools import cached_property
 
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.nova import Aggregate, Hypervisor, MigrationFacts, Server
-from vgpu_console.model.snapshot import Host, MediatedDevice, Provider, Snapshot, VgpuServer
+from vgpu_console.model.snapshot import Finding, Host, MediatedDevice, Provider, Snapshot, VgpuServer
 from vgpu_console.model.source import SourceKind, SourceStatus
+from vgpu_console.rules.diagnosis.reserved_devices import RESERVED
 
 
 class Ground:
@@ -82,6 +83,11 @@ class Ground:
         """Live migrations in progress; None: not read."""
         rows = self.facts.nova.migrations if self.facts.nova is not None else None
         return None if rows is None else tuple(m for m in rows if m.in_progress)
+
+    @cached_property
+    def reserved(self) -> Mapping[str, Finding]:
+        """What the doctor tells of devices that a host's nova-compute may keep for a migration that was aborted."""
+        return {f.host: f for f in self.snapshot.findings if f.id == RESERVED.id and f.severity == "warn"}
 
     @cached_property
     def aggregates(self) -> Mapping[str, list[Aggregate]] | None:

@@ -52,6 +52,7 @@ _LOOKS: tuple[_Look, ...] = (
     checks_gpus.ecc,
     checks_gpus.mig,
     checks_devices.free_slot,
+    checks_devices.reserved_device,
     checks_cloud.allocation_candidate,
     checks_devices.several_types,
     checks_devices.other_devices,
