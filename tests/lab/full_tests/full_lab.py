@@ -49,6 +49,16 @@ class FullLab(Lab):
 
     # -- the hosts -----------------------------------------------------------------------------------------------------
 
+    def ahead_s(self, host: str) -> float:
+        """How far a host's clock is ahead of this machine's, as the quickest of some askings tells it."""
+        asked = []
+        for _ in range(5):
+            began = time.time()
+            told = float(self.run(host, "date +%s.%N"))
+            ended = time.time()
+            asked.append((ended - began, told - (began + ended) / 2))
+        return min(asked)[1]
+
     def run(self, host: str, command: str, *, check: bool = True) -> str:
         """Standard output of a shell command on a host. AssertionError when it fails."""
         full = [str(HOME / "hosts" / host / "ssh"), f"root@{host}", "--", command]
