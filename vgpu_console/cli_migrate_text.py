@@ -150,6 +150,8 @@ def end_record(timeline: Timeline) -> dict[str, Any]:
         "unknown": list(story.unknown if story is not None else ()),
         "avoid": list(story.avoid if story is not None else ()),
         "verified": [{"id": c.id, "status": c.status, "evidence": c.evidence} for c in timeline.verified],
+        "heard_downtime_ms": None if job is None else job.heard_ms,
+        "clocks": list(timeline.clock_skew),
     }
 
 
@@ -165,6 +167,7 @@ def end_lines(timeline: Timeline) -> list[str]:
         lines.append(f"  downtime  {timeline.downtime_ms} ms{predicted}, by the {record['measured_by']}")
     else:
         lines.append(f"  downtime  not measured: {record['not_measured']}{predicted}")
+    lines += [f"  clocks    {words}" for words in timeline.clock_skew]
     if timeline.took_s is not None:
         lines.append(f"  took      {timeline.took_s:.0f} s")
     if timeline.migration:

@@ -369,6 +369,19 @@ def test_clocks_of_hosts_are_told_and_never_set_off_against_ours(scene: FollowSc
     assert all((p.duration_s or 0) < 60 for p in done.phases)
 
 
+def test_a_downtime_over_clocks_that_are_apart_is_doubted(scene: FollowScene) -> None:
+    """The destination's clock is ahead: libvirt counts that in, and the two events that are heard do not."""
+    scene.cloud.state.hosts[DESTINATION].clock_ahead_s = 2.0
+    followers = scene.followers()
+    followers.follow(scene.subject())
+    scene.start()
+    done = scene.end(followers)
+    assert isinstance(done.measured, CompletedJob)
+    assert done.measured.heard_ms == pytest.approx(done.measured.downtime_ms - 2000, abs=200), "as often as it looks"
+    (words,) = done.clock_skew
+    assert f"by the events that were heard here the guest stood still for {done.measured.heard_ms} ms" in words
+
+
 def test_a_server_deleted_under_way(scene: FollowScene) -> None:
     followers = scene.followers()
     followers.follow(scene.subject())

@@ -48,6 +48,15 @@ def test_measured(observed: Observed, now: float, downtime_ms: int, source: str)
     assert phase(observed, now) == "completed"
 
 
+def test_what_was_heard_stands_beside_libvirts_figure() -> None:
+    """Libvirt counts over two hosts' clocks; the two events are heard by one."""
+    beside = verdict(seen(MOVED, figures=EVENT), 100.0)
+    alone = verdict(seen(MOVED, figures=EVENT, suspended=None), 100.0)
+    assert isinstance(beside, CompletedJob)
+    assert isinstance(alone, CompletedJob)
+    assert (beside.heard_ms, alone.heard_ms) == (25, None)
+
+
 NOTHING = {"suspended": None, "resumed": None, "resumed_wall": None}
 STAYED = "aborted or failed: the guest stays on the source"
 

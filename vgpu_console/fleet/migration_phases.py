@@ -29,6 +29,10 @@ _OF_STATUS: dict[str, PhaseName] = {
 }
 SKEW_S = 1.0
 
+HEARD_APART_MS, HEARD_APART = 500, 0.2
+"""A measured downtime is doubted where it differs by more than this, and by this part, from what was heard: events
+come a little late over a slow line."""
+
 
 def timeline_of(move: Move, snapshot: Snapshot, now: float, wall: float, nova: Voice) -> Timeline:
     """The move at this moment. ``nova`` tells how the API fares."""
@@ -130,6 +134,14 @@ def _skews(move: Move, snapshot: Snapshot) -> tuple[str, ...]:
         error = (host.clock_error_s or 0.0) if host is not None else 0.0
         if skew is not None and abs(skew) - error > SKEW_S:
             out.append(f"the clock of {name} is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}")
+    measured = move.measured
+    if isinstance(measured, CompletedJob) and measured.heard_ms is not None:
+        apart = abs(measured.downtime_ms - measured.heard_ms)
+        if apart > max(HEARD_APART_MS, HEARD_APART * measured.heard_ms):
+            out.append(
+                f"by the events that were heard here the guest stood still for {measured.heard_ms} ms: libvirt counts "
+                "the downtime over the clocks of both hosts, which seem to be apart"
+            )
     return tuple(out)
 
 

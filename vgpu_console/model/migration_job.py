@@ -72,12 +72,15 @@ class CompletedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A migration that has ended well, with the downtime that was measured and where that figure comes from.
 
     ``downtime_ms`` is from the CPUs' stop on the source to their start on the destination. libvirt counts it over two
-    clocks, the hosts'; ``downtime_net_ms`` leaves the hand-over out and holds whatever the clocks say.
+    clocks, the hosts'; ``downtime_net_ms`` leaves the hand-over out and holds whatever the clocks say. ``heard_ms`` is
+    from SUSPENDED on the source to RESUMED on the destination as both were heard here: one clock, and the journeys of
+    two events.
     """
 
     downtime_ms: int
     source: DowntimeSource
     downtime_net_ms: int | None = None
+    heard_ms: int | None = None
     total_ms: int | None = None
     total_net_ms: int | None = None
     setup_ms: int | None = None

@@ -108,7 +108,7 @@ def completed(migration: Migration, libvirt_version: int, *, event: bool = False
         "operation": MIGRATION_OUT if event else MIGRATION_IN,
         "time_elapsed": elapsed,
         "time_elapsed_net": max(0, elapsed - 1),
-        "downtime": downtime,
+        "downtime": max(0, downtime + migration.clocks_apart_ms),
         "downtime_net": max(0, downtime - 120),
         "setup_time": 12,
         "data_total": migration.memory_total,

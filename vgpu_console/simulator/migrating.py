@@ -294,6 +294,7 @@ class Migrations:
         if guest is not None:
             guest.state = 1
         migration.downtime_ms = round((self.state.now - (migration.suspended or self.state.now)) * 1000)
+        migration.clocks_apart_ms = round((target.clock_ahead_s - source.clock_ahead_s) * 1000)
         notify_domain(target, server.id, 4, 1)
         notify_domain(source, server.id, 5, 3)
         if not source.up:  # nobody tells Nova

@@ -223,6 +223,7 @@ class Migration(msgspec.Struct, eq=False):
     started: float | None = None
     ended: float | None = None
     downtime_ms: int | None = None
+    clocks_apart_ms: int = 0  # the destination's clock against the source's: libvirt counts a downtime over both
     suspended: float | None = None  # since when its guest stands still on the source
     switching: bool = False  # the memory is copied, the device's state and the last of it follow
     iteration: int = 0  # of the memory's passes the last one that libvirt has told of

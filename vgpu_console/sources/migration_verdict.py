@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from vgpu_console.model.migration_job import CompletedJob, JobReading, NotMeasured, WatchPhase
 from vgpu_console.sources.libvirt_jobs import NO_FIGURES, POSTCOPY
 
@@ -74,11 +76,13 @@ def _moved(seen: Observed, moved: float, now: float) -> CompletedJob | NotMeasur
         if asked is None or asked - moved < FIGURES_FOLLOW_S:
             return NotMeasured(reason=_awaited(seen), final=False)
     postcopy = seen.postcopy or (figures is not None and figures.postcopy)
+    heard = _heard_ms(seen)
     if figures is not None and not postcopy:
-        return figures
-    if seen.suspended is not None and seen.resumed is not None and seen.resumed >= seen.suspended:
+        return msgspec.structs.replace(figures, heard_ms=heard)
+    if heard is not None:
         return CompletedJob(
-            downtime_ms=round((seen.resumed - seen.suspended) * 1000),
+            downtime_ms=heard,
+            heard_ms=heard,
             source="SUSPENDED→RESUMED events",
             total_ms=figures.total_ms if figures else None,
             transferred_bytes=figures.transferred_bytes if figures else None,
@@ -93,6 +97,13 @@ def _moved(seen: Observed, moved: float, now: float) -> CompletedJob | NotMeasur
     return NotMeasured(
         reason=f"the source sent no figures, {why}, the guest's stop and start were not seen", final=True
     )
+
+
+def _heard_ms(seen: Observed) -> int | None:
+    """How long the guest stood still between the two events; None where one was not heard."""
+    if seen.suspended is None or seen.resumed is None or seen.resumed < seen.suspended:
+        return None
+    return round((seen.resumed - seen.suspended) * 1000)
 
 
 def _awaited(seen: Observed) -> str:
