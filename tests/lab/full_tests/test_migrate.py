@@ -32,6 +32,7 @@ def test_check_start_follow_measure(console: FullConsole, server: Any, witness: 
     )
     assert told.measured.source == "JOB_COMPLETED event of the source"
     assert told.downtime_ms == witness.downtime_of_source == witness.downtime_of_destination
+    assert witness.stood_still_s is not None
     assert told.measured.heard_ms == pytest.approx(witness.stood_still_s * 1000, abs=300)
     # libvirt counts it over the clocks of two hosts, which run apart while their processors are emulated
     apart = console.lab.ahead_s(DESTINATION) - console.lab.ahead_s(SOURCE)
