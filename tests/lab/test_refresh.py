@@ -182,7 +182,7 @@ def test_inventories_follow_devices_that_take_the_last_room(lab: Lab, fleet: Lab
     made = [lab.control("/hosts/gpu-02/mdevs", {"parent": f, "type": SRIOV_TYPE})["uuid"] for f in empty]
 
     def reported() -> set[str]:
-        # one report can fail as a whole, while Nova still writes an allocation of another test; the next one tells
+        # one report came to nothing once, for a reason that was not seen; the next one tells
         lab.control("/hosts/gpu-02/update", {})
         return providers()
 

@@ -18,6 +18,7 @@ from vgpu_console.model.migration_timeline import (
 from vgpu_console.model.migration_trace import nova_seconds
 from vgpu_console.model.snapshot import Snapshot
 from vgpu_console.model.source import SourceKind
+from vgpu_console.rules.migration.downtime import clocks_apart
 from vgpu_console.rules.migration.progress import time_left_s
 
 _OF_STATUS: dict[str, PhaseName] = {
@@ -28,10 +29,6 @@ _OF_STATUS: dict[str, PhaseName] = {
     "running (post-copy)": "device",
 }
 SKEW_S = 1.0
-
-HEARD_APART_MS, HEARD_APART = 500, 0.2
-"""A measured downtime is doubted where it differs by more than this, and by this part, from what was heard: events
-come a little late over a slow line."""
 
 
 def timeline_of(move: Move, snapshot: Snapshot, now: float, wall: float, nova: Voice) -> Timeline:
@@ -134,15 +131,8 @@ def _skews(move: Move, snapshot: Snapshot) -> tuple[str, ...]:
         error = (host.clock_error_s or 0.0) if host is not None else 0.0
         if skew is not None and abs(skew) - error > SKEW_S:
             out.append(f"the clock of {name} is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}")
-    measured = move.measured
-    if isinstance(measured, CompletedJob) and measured.heard_ms is not None:
-        apart = abs(measured.downtime_ms - measured.heard_ms)
-        if apart > max(HEARD_APART_MS, HEARD_APART * measured.heard_ms):
-            out.append(
-                f"by the events that were heard here the guest stood still for {measured.heard_ms} ms: libvirt counts "
-                "the downtime over the clocks of both hosts, which seem to be apart"
-            )
-    return tuple(out)
+    doubt = clocks_apart(move.measured) if isinstance(move.measured, CompletedJob) else ""
+    return (*out, doubt) if doubt else tuple(out)
 
 
 def _present(move: Move, state: WatchState | None) -> PhaseName:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vgpu_console.model.migration_job import CompletedJob
 from vgpu_console.rules.migration.downtime import (
     PastMove,
     Rate,
+    clocks_apart,
     ladder,
     predict,
     reached_after_s,
@@ -127,3 +129,20 @@ class TestLadder:
         assert reached_after_s(rungs, 20_000) == 0
         assert reached_after_s(rungs, 300_000) == 192
         assert reached_after_s(rungs, 600_000) is None
+
+
+@pytest.mark.parametrize(
+    ("downtime_ms", "heard_ms", "doubted"),
+    [
+        (2648, 1460, True),  # the destination's clock is ahead
+        (0, 1460, True),  # it is behind: libvirt tells next to nothing
+        (475, 740, False),  # the events' journeys
+        (9000, 8000, False),  # a second of eight
+        (2648, None, False),  # nothing was heard
+    ],
+)
+def test_a_figure_over_two_clocks_is_doubted_by_what_one_clock_heard(
+    downtime_ms: int, heard_ms: int | None, doubted: bool
+) -> None:
+    job = CompletedJob(downtime_ms=downtime_ms, source="JOB_COMPLETED event of the source", heard_ms=heard_ms)
+    assert (f"heard here: {heard_ms} ms" in clocks_apart(job)) is doubted

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from vgpu_console.model.migration_job import CompletedJob
+
 MIB = 1024 * 1024
 
 ASSUMED_RATE = (800_000_000.0, 1_100_000_000.0)
@@ -194,3 +196,16 @@ def ladder(downtime_ms: int, steps: int, delay_s: int, data_gib: float) -> tuple
 def reached_after_s(rungs: Sequence[tuple[int, int]], needed_ms: float) -> int | None:
     """When a limit that allows such a pause is first in force, seconds; None: never."""
     return next((at for at, limit in rungs if limit >= needed_ms), None)
+
+
+HEARD_APART_MS, HEARD_APART = 500, 0.2
+"""A measured downtime is doubted where it differs by more than this, and by this part, from what was heard: events
+come a little late over a slow line."""
+
+
+def clocks_apart(job: CompletedJob) -> str:
+    """Why libvirt's figure is doubted, since one clock heard another; "" where it is not, or nothing was heard."""
+    heard = job.heard_ms
+    if heard is None or abs(job.downtime_ms - heard) <= max(HEARD_APART_MS, HEARD_APART * heard):
+        return ""
+    return f"heard here: {heard} ms; libvirt counts over the clocks of both hosts, which seem to be apart"
