@@ -173,6 +173,8 @@ def test_a_device_made_behind_novas_back_is_seen_and_free(lab: Lab, whole: LabFl
     for left in whole.snapshot().mdevs:  # Nova leaves the devices of deleted servers: other tests' may fill the GPU
         if left.host == "gpu-02" and left.used is False and left.state == "active":
             lab.control(f"/hosts/gpu-02/mdevs/{left.uuid}/destroy", {})
+            if left.persistent:  # and has defined them, which would keep them as inactive ones
+                lab.control(f"/hosts/gpu-02/mdevs/{left.uuid}/undefine", {})
     whole.libvirt.send_events()
     before = whole.snapshot()
     made = lab.control("/hosts/gpu-02/mdevs", {"parent": "0000:42:00.7", "type": SRIOV_TYPE})["uuid"]
