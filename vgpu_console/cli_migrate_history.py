@@ -14,6 +14,7 @@ from vgpu_console.cli_output import write
 from vgpu_console.cli_run import FAILED, NAME, OK, demo_of, layout, say, settings_of
 from vgpu_console.migration_history import HistoryError, MigrationHistory, MigrationRecord, default_path, percentiles
 from vgpu_console.model.snapshot import Migration, Snapshot
+from vgpu_console.rules.migration.downtime import doubted
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import VIEWS, Column, View
 
@@ -22,8 +23,15 @@ def _get(name: str) -> Any:
     return lambda record: getattr(record, name)
 
 
-def _data(name: str) -> Column:
-    return Column(name, _get(name), table=False)
+def _data(name: str, field: str = "") -> Column:
+    return Column(name, _get(field or name), table=False)
+
+
+def _downtime(record: MigrationRecord) -> str | None:
+    """What was heard stands beside the figure that it makes doubtful."""
+    if record.downtime_ms is None or not doubted(record.downtime_ms, record.heard_ms):
+        return None
+    return f"{record.downtime_ms:.0f} (heard {record.heard_ms:.0f})"
 
 
 def _when(name: str) -> Any:
@@ -73,10 +81,11 @@ _HISTORY = _view(
         _data("predicted_low_ms"),
         _data("predicted_high_ms"),
         Column("predicted", _predicted, priority=2, data=False),
-        Column("downtime_ms", _get("downtime_ms"), right=True),
+        Column("downtime_ms", _get("downtime_ms"), show=_downtime, right=True),
         Column("measured_by", _known("measured_by"), table=False),
         Column("not_measured", _known("not_measured"), table=False),
         Column("rate", _get("rate"), table=False),
+        _data("heard_downtime_ms", "heard_ms"),
     ),
 )
 
@@ -109,15 +118,24 @@ def measured(given: Mapping[str, tuple[Any, str]]) -> View:
     except HistoryError as error:
         say(f"{NAME}: {error}")
         return view
-    known = {r.migration: round(r.downtime_ms) for r in records if r.downtime_ms is not None}
+    known = {r.migration: r for r in records}
 
     def rows(snapshot: Snapshot, filters: Filters) -> list[Migration]:
-        return [
-            msgspec.structs.replace(m, downtime_ms=known.get(m.uuid, m.downtime_ms))
-            for m in view.rows(snapshot, filters)
-        ]
+        return [_with_measured(m, known.get(m.uuid)) for m in view.rows(snapshot, filters)]
 
-    return view._replace(rows=rows)
+    def shown(column: Column) -> Column:
+        if column.name != "downtime_ms":
+            return column
+        plain = column.show or (lambda _migration: None)
+        return column._replace(show=lambda m: (_downtime(known[m.uuid]) if m.uuid in known else None) or plain(m))
+
+    return view._replace(columns=tuple(map(shown, view.columns)), rows=rows)
+
+
+def _with_measured(migration: Migration, record: MigrationRecord | None) -> Migration:
+    if record is None or record.downtime_ms is None:
+        return migration
+    return msgspec.structs.replace(migration, downtime_ms=round(record.downtime_ms))
 
 
 def show_history(

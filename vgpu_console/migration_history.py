@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from vgpu_console.rules.migration.downtime import PastMove
+from vgpu_console.rules.migration.downtime import PastMove, doubted, of_one_clock
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_S = 3.0
 """So long a write waits for another console's."""
 
@@ -29,7 +29,8 @@ class MigrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One migration. Times are seconds since the epoch; None is what is not known.
 
     ``end`` is the word of how it ended (``completed``, ``aborted`` …), "" while it runs. ``measured_by`` says where
-    ``downtime_ms`` is from; ``not_measured`` why there is none.
+    ``downtime_ms`` is from; ``not_measured`` why there is none. ``heard_ms`` is from the guest's stop to its start as
+    this console heard both: one clock, where libvirt counts over two.
     """
 
     migration: str  # Nova's uuid of it
@@ -52,6 +53,12 @@ class MigrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     measured_by: str = ""
     not_measured: str = ""
     rate: float | None = None  # bytes a second of guest memory
+    heard_ms: float | None = None
+
+    @property
+    def pause_ms(self) -> float | None:
+        """The downtime to reckon with: what was heard, where the hosts' clocks make libvirt's figure doubtful."""
+        return None if self.downtime_ms is None else of_one_clock(self.downtime_ms, self.heard_ms)
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +77,13 @@ _TABLE = """
 CREATE TABLE migration (
   migration TEXT PRIMARY KEY, cloud TEXT, server TEXT, server_name TEXT, project TEXT, type_name TEXT, vgpus INTEGER,
   ram_mib INTEGER, framebuffer_mib INTEGER, source TEXT, destination TEXT, started REAL, ended REAL, "end" TEXT,
-  predicted_low_ms REAL, predicted_high_ms REAL, downtime_ms REAL, measured_by TEXT, not_measured TEXT, rate REAL
+  predicted_low_ms REAL, predicted_high_ms REAL, downtime_ms REAL, measured_by TEXT, not_measured TEXT, rate REAL,
+  heard_ms REAL
 ) WITHOUT ROWID
 """
 _NAMES = tuple(field.name for field in msgspec.structs.fields(MigrationRecord))
+_ADDED = {2: "heard_ms"}  # the columns that a schema brought
 _COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
-_SELECT = f"SELECT {_COLUMNS} FROM migration"  # noqa: S608 (the names above, nothing that was given)
 _FILL_IN = ", ".join(f'"{name}" = COALESCE(NULLIF(excluded."{name}", \'\'), "{name}")' for name in _NAMES[1:])
 _PUT = (
     f"INSERT INTO migration ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))}) "  # noqa: S608
@@ -110,12 +118,12 @@ class MigrationHistory:
     def records(self, *, cloud: str | None = None, last: int | None = None) -> tuple[MigrationRecord, ...]:
         """The latest first."""
         most = -1 if last is None else last
-        statement = f"{_SELECT} WHERE (? IS NULL OR cloud = ?) ORDER BY started DESC LIMIT ?"
-        return tuple(_record(row) for row in self._read(statement, (cloud, cloud, most)))
+        which = "WHERE (? IS NULL OR cloud = ?) ORDER BY started DESC LIMIT ?"
+        return tuple(_record(row) for row in self._read(which, (cloud, cloud, most)))
 
     def get(self, migration: str) -> MigrationRecord | None:
         """One migration by Nova's uuid."""
-        rows = self._read(f"{_SELECT} WHERE migration = ?", (migration,))
+        rows = self._read("WHERE migration = ?", (migration,))
         return _record(rows[0]) if rows else None
 
     def past_moves(self, cloud: str | None = None) -> tuple[PastMove, ...]:
@@ -127,22 +135,26 @@ class MigrationHistory:
                 destination=r.destination,
                 ram_mib=int(r.ram_mib),
                 framebuffer_mib=int(r.framebuffer_mib),
-                downtime_ms=r.downtime_ms,
+                downtime_ms=r.pause_ms,
+                heard=doubted(r.downtime_ms, r.heard_ms),
             )
             for r in self.records(cloud=cloud)
             if r.end == "completed"
             and r.downtime_ms is not None
+            and r.pause_ms is not None
             and r.ram_mib is not None
             and r.framebuffer_mib is not None
         )
 
-    def _read(self, statement: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        """All rows; none when nothing was ever written."""
+    def _read(self, which: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+        """The rows, their fields in the record's order; none when nothing was ever written."""
         if not self.path.exists():
             return []
         with self._telling("read"), contextlib.closing(self._connect("ro")) as database:
-            self._look_at_schema(database)
-            return database.execute(statement, values).fetchall()
+            lacking = {name for added, name in _ADDED.items() if added > self._schema_of(database)}
+            columns = ", ".join("NULL" if name in lacking else f'"{name}"' for name in _NAMES)
+            # the names above and words of this class, nothing that was given
+            return database.execute(f"SELECT {columns} FROM migration {which}", values).fetchall()  # noqa: S608
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -154,7 +166,9 @@ class MigrationHistory:
                 if database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
                     database.execute(_TABLE)
                     database.execute(f"PRAGMA user_version = {SCHEMA}")
-                self._look_at_schema(database)
+                for schema in range(self._schema_of(database) + 1, SCHEMA + 1):
+                    database.execute(f"ALTER TABLE migration ADD COLUMN {_ADDED[schema]} REAL")
+                    database.execute(f"PRAGMA user_version = {schema}")
                 yield database
 
     def _connect(self, mode: str) -> sqlite3.Connection:
@@ -182,21 +196,26 @@ class MigrationHistory:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(self.path, flags, 0o600))
 
-    def _look_at_schema(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
+    def _schema_of(self, database: sqlite3.Connection) -> int:
+        """Which of this console's schemas the file has; HistoryError when it is none of them."""
+        version = int(database.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA:
             raise HistoryError(f"the history {self.path} was written by a newer vgpu-console (schema {version})")
-        if version != SCHEMA:
+        if version < 1:
             raise HistoryError(f"the history {self.path} is not one of this console's files")
+        return version
 
 
 def percentiles(records: Sequence[MigrationRecord]) -> tuple[Percentiles, ...]:
-    """Of completed and measured migrations, for each type and pair of hosts; the nearest rank, which is a real one."""
+    """Of completed and measured migrations, for each type and pair of hosts; the nearest rank, which is a real one.
+
+    Where the hosts' clocks make a measured downtime doubtful, what was heard counts in its place.
+    """
     groups: dict[tuple[str, str, str], list[float]] = {}
     for record in records:
-        if record.end == "completed" and record.downtime_ms is not None:
+        if record.end == "completed" and record.pause_ms is not None:
             key = (record.type_name, record.source, record.destination)
-            groups.setdefault(key, []).append(record.downtime_ms)
+            groups.setdefault(key, []).append(record.pause_ms)
     out = []
     for (type_name, source, destination), times in sorted(groups.items()):
         times.sort()

@@ -97,9 +97,10 @@ def _bar(share: int) -> Cell:
 
 
 def downtime(row: DrainRow) -> Cell:
-    """What was measured; before that the prediction with a tilde."""
-    if row.measured_ms is not None:
-        return Cell(((milliseconds(row.measured_ms), ""),), row.measured_ms)
+    """What was measured, or heard where the clocks of both hosts make that doubtful; before that the prediction."""
+    if row.pause_ms is not None:
+        heard: tuple[Span, ...] = ((" heard", "warn"),) if row.pause_ms != row.measured_ms else ()
+        return Cell(((milliseconds(row.pause_ms), ""), *heard), row.pause_ms)
     if row.state == "done":
         return Cell((("? not told", "unknown"),))
     told = downtime_range(row.predicted_low_ms, row.predicted_high_ms)
@@ -214,7 +215,7 @@ def totals(view: DrainView) -> tuple[Span, ...]:
 
 def downtimes(view: DrainView, *, brief: bool = False) -> tuple[Span, ...]:
     """``stood still 41.2 s (2 measured, longest 23 s)   to come ~34–50 s``, as far as it is known."""
-    measured = [r.measured_ms for r in view.rows if r.measured_ms is not None]
+    measured = [r.pause_ms for r in view.rows if r.pause_ms is not None]
     open_rows = [r for r in view.rows if r.state not in ("done", "failed", "skipped")]
     low = sum(r.predicted_low_ms or 0.0 for r in open_rows if r.predicted_high_ms is not None)
     high = sum(r.predicted_high_ms or 0.0 for r in open_rows)

@@ -185,3 +185,11 @@ def test_the_report_tells_each_server_and_how_to_enable_the_host_again() -> None
     assert told["servers"][1]["downtime_ms"] is None
     assert told["enable_again"].endswith("nova-compute")
     assert report(drain(service="was disabled"))["enable_again"] is None
+
+
+def test_a_downtime_over_clocks_that_are_apart_is_summed_as_it_was_heard() -> None:
+    moved = msgspec.structs.replace(ITEMS[0], measured_ms=5500.0, heard_ms=1400.0)
+    text = "\n".join(report_lines(drain(items=(moved,))))
+    assert "together 1.4 s" in text
+    assert "measured 5.5 s, heard 1.4 s" in text
+    assert report(drain(items=(moved,)))["servers"][0]["heard_downtime_ms"] == 1400

@@ -54,10 +54,10 @@ def test_nova_that_does_not_answer_is_told() -> None:
 def test_it_is_over_only_when_nothing_more_can_be_found_out() -> None:
     told = story("completed")
     assert followed_of(timeline(story=told, phases=(Phase(name="verified", state="now"),)), NOW).end is None
-    measured = CompletedJob(downtime_ms=1427, source="JOB_COMPLETED event of the source")
+    measured = CompletedJob(downtime_ms=1427, heard_ms=1460, source="JOB_COMPLETED event of the source")
     end = followed_of(timeline(story=told, phases=VERIFIED, measured=measured), NOW).end
     assert end is not None
-    assert (end.ok, end.measured_ms, end.message) == (True, 1427.0, "")
+    assert (end.ok, end.measured_ms, end.heard_ms, end.message) == (True, 1427.0, 1460.0, "")
     assert end.measured_by == "JOB_COMPLETED event of the source"
 
 

@@ -48,6 +48,16 @@ def test_a_measured_one_is_a_past_move(history: MigrationHistory) -> None:
     assert [m.downtime_ms for m in history.past_moves("prod")] == [1427]
 
 
+def test_a_figure_over_clocks_that_are_apart_is_kept_with_what_was_heard(history: MigrationHistory) -> None:
+    job = CompletedJob(downtime_ms=5427, source="JOB_COMPLETED event of the source", heard_ms=1460)
+    keep(timeline(measured=job), history, None, "prod")
+    row = history.get("m-1")
+    assert row is not None
+    assert (row.downtime_ms, row.heard_ms) == (5427, 1460)
+    assert [m.downtime_ms for m in history.past_moves("prod")] == [1460]
+    assert "downtime 5427 ms (heard 1460 ms)" in outcome_words(timeline(measured=job))
+
+
 def test_why_there_is_no_figure_is_kept_until_there_is_one(history: MigrationHistory) -> None:
     keep(timeline(measured=NotMeasured(reason="nobody watched", final=True)), history, None, "prod")
     assert (history.get("m-1") or record_of(timeline(), "")).not_measured == "nobody watched"

@@ -66,6 +66,18 @@ def test_what_was_not_measured_is_empty_in_csv_and_a_question_mark_in_the_table(
     assert (rows[0]["downtime_ms"], rows[1]["downtime_ms"]) == ("", "400")
 
 
+def test_what_was_heard_stands_beside_a_figure_over_clocks_that_are_apart(file: Path) -> None:
+    MigrationHistory(file).put(msgspec.structs.replace(ROWS[0], heard_ms=2150.0))
+
+    first = run("migrations", "--history", "--host", "gpu-02").stdout.splitlines()[-1]
+    rows = json.loads(run("migrations", "--history", "-o", "json").stdout)
+    (pair, _) = json.loads(run("migrations", "--history", "--percentiles", "-o", "json").stdout)
+
+    assert first.endswith("100 (heard 2150)")
+    assert (rows[-1]["downtime_ms"], rows[-1]["heard_downtime_ms"], rows[-2]["heard_downtime_ms"]) == (100, 2150, None)
+    assert (pair["p50_ms"], pair["max_ms"]) == (300.0, 2150.0)
+
+
 def test_filters_and_last(file: Path) -> None:
     def servers(*arguments: str) -> list[str]:
         return [r["server"] for r in json.loads(run("migrations", "--history", "-o", "json", *arguments).stdout)]
@@ -101,6 +113,9 @@ def test_the_clouds_own_list_has_what_was_measured(file: Path) -> None:
 
     after = {row["uuid"]: row["downtime_ms"] for row in json.loads(run("migrations", "-o", "json").stdout)}
     assert after == before | {one: 703}
+
+    MigrationHistory(file).put(msgspec.structs.replace(ROWS[0], migration=one, downtime_ms=703.0, heard_ms=2150.0))
+    assert "703 (heard 2150)" in run("migrations").stdout
 
     file.write_bytes(b"not a database, but long enough to be looked at " * 40)
     result = run("migrations", "-o", "json")

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.reports.scene import MADE_AT, fleet, history, report
@@ -26,7 +27,7 @@ PROMISED = {
     "leaked free in_flight",
     "quota_totals": "resource promised unlimited unknown used capacity unreserved",
     "migrations": "migration started server_id server project type source destination status running progress "
-    "predicted_low_ms predicted_high_ms downtime_ms measured_by not_measured",
+    "predicted_low_ms predicted_high_ms downtime_ms measured_by not_measured heard_downtime_ms",
     "findings": "severity id host object objects message why evidence command action",
     "sources": "source kind host state age_s answered_at duration_s error error_kind notes",
     "unlooked": "source hosts diagnoses reason access",
@@ -88,6 +89,12 @@ def test_a_migration_is_told_once_with_what_was_predicted_and_measured() -> None
     assert told["vm-train-7"] == ("running", 34_000.0, None)
     assert told["vm-train-1"] == ("completed", 9_000.0, 6_200.0)
     assert next(row for row in rows if row["server"] == "old")["not_measured"] == "the source's libvirt did not answer"
+
+
+def test_what_was_heard_stands_beside_a_downtime_over_clocks_that_are_apart() -> None:
+    apart = [msgspec.structs.replace(one, heard_ms=1_460.0) for one in history() if one.downtime_ms is not None]
+
+    assert "6.2 s (heard 1.46 s)" in write_as(report_of(fleet(), apart, MADE_AT), "md")
 
 
 def test_a_history_that_cannot_be_read_is_told_where_it_would_be() -> None:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -99,6 +100,18 @@ def test_each_server_has_its_state_its_bar_its_downtime_and_what_is_said_of_it(t
         assert "▸ running" in text
         assert "to accept before more can go: migrate.ecc" in text
         assert "openstack compute service set --enable gpu-a nova-compute" in text
+
+    drive(app, test)
+
+
+def test_a_downtime_over_clocks_that_are_apart_is_shown_as_it_was_heard(tmp_path: Path) -> None:
+    moved = msgspec.structs.replace(MOVED, heard_ms=1_460.0)
+    app, _ = console(tmp_path, known(drain(moved, status="ended", ended=NOW - 30.0), here=True))
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        await opened(app, pilot)
+        assert "1.46 s heard" in rows(app)["note-1"]
+        assert "guests stood still 1.46 s" in screen_text(app)
 
     drive(app, test)
 

@@ -76,6 +76,40 @@ def test_predictions_are_made_from_what_completed_and_was_measured(history: Migr
     assert [m.downtime_ms for m in history.past_moves("prod")] == [6200.0]
 
 
+def test_a_downtime_over_two_clocks_is_kept_and_not_reckoned_with(history: MigrationHistory) -> None:
+    """The destination's clock was 4 s ahead; what this console heard of the guest is of one clock."""
+    history.put(record(1, end="completed", downtime_ms=6200.0, heard_ms=2150.0))
+    history.put(record(2, end="completed", downtime_ms=2300.0, heard_ms=2350.0))
+    kept = history.get("m-1")
+    assert kept is not None
+    assert (kept.downtime_ms, kept.heard_ms, kept.pause_ms) == (6200.0, 2150.0, 2150.0)
+    assert [(m.downtime_ms, m.heard) for m in history.past_moves("prod")] == [(2300.0, False), (2150.0, True)]
+    assert [(p.p50, p.most) for p in percentiles(history.records())] == [(2150.0, 2300.0)]
+
+
+def test_a_file_of_an_older_console_is_read_as_it_is_and_gains_what_is_new_when_written(
+    history: MigrationHistory,
+) -> None:
+    history.path.parent.mkdir()
+    older = sqlite3.connect(history.path)
+    older.execute(
+        "CREATE TABLE migration (migration TEXT PRIMARY KEY, cloud TEXT, server TEXT, server_name TEXT, project TEXT, "
+        "type_name TEXT, vgpus INTEGER, ram_mib INTEGER, framebuffer_mib INTEGER, source TEXT, destination TEXT, "
+        'started REAL, ended REAL, "end" TEXT, predicted_low_ms REAL, predicted_high_ms REAL, downtime_ms REAL, '
+        "measured_by TEXT, not_measured TEXT, rate REAL) WITHOUT ROWID"
+    )
+    older.execute("INSERT INTO migration (migration, cloud, started, downtime_ms) VALUES ('old', 'prod', 1.0, 700.0)")
+    older.execute("PRAGMA user_version = 1")
+    older.commit()
+
+    assert [(r.migration, r.downtime_ms, r.heard_ms) for r in history.records()] == [("old", 700.0, None)]
+    assert older.execute("PRAGMA user_version").fetchone() == (1,), "looking changes nothing"
+
+    history.put(record(1, downtime_ms=6200.0, heard_ms=2150.0))
+    assert [(r.migration, r.heard_ms) for r in history.records()] == [("m-1", 2150.0), ("old", None)]
+    older.close()
+
+
 def test_only_its_owner_reads_the_file(history: MigrationHistory) -> None:
     history.put(record())
     assert stat.S_IMODE(history.path.stat().st_mode) == 0o600
@@ -125,7 +159,7 @@ def test_a_file_of_another_program_or_a_newer_console_is_left_alone(history: Mig
     other = sqlite3.connect(history.path)
     other.execute("CREATE TABLE theirs (x)")
     other.commit()
-    for version, words in ((0, "not one of this console's files"), (2, "newer vgpu-console")):
+    for version, words in ((0, "not one of this console's files"), (3, "newer vgpu-console")):
         other.execute(f"PRAGMA user_version = {version}")
         other.commit()
         with pytest.raises(HistoryError, match=words):

@@ -50,6 +50,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     end: str = ""  # "completed", "failed" …
     measured_ms: float | None = None
+    heard_ms: float | None = None  # by one clock, where libvirt counts over two
     measured_by: str = ""
     not_measured: str = ""
 

@@ -81,7 +81,7 @@ def _end(timeline: Timeline) -> End | None:
     if story is None or not timeline.settled:
         return None
     measured = timeline.measured
-    completed = isinstance(measured, CompletedJob)
+    job = measured if isinstance(measured, CompletedJob) else None
     ok = story.kind in ("completed", "forced")
     left = [c.evidence for c in timeline.verified if c.status in ("fail", "warn")]
     words = [] if ok else [story.title, story.explanation]
@@ -89,8 +89,9 @@ def _end(timeline: Timeline) -> End | None:
         kind=story.kind,
         ok=ok,
         message="; ".join(w for w in (*words, *left) if w),
-        measured_ms=float(measured.downtime_ms) if isinstance(measured, CompletedJob) else None,
-        measured_by=str(measured.source) if isinstance(measured, CompletedJob) else "",
-        not_measured="" if completed or measured is None else str(getattr(measured, "reason", "")),
+        measured_ms=float(job.downtime_ms) if job is not None else None,
+        heard_ms=float(job.heard_ms) if job is not None and job.heard_ms is not None else None,
+        measured_by=str(job.source) if job is not None else "",
+        not_measured="" if job is not None or measured is None else str(getattr(measured, "reason", "")),
         gone=story.kind == "server-gone",
     )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from vgpu_console.actions.drain import Drain, DrainStatus, Item, ItemState
+from vgpu_console.rules.migration.downtime import doubted, of_one_clock
 from vgpu_console.rules.migration.drain_words import AtOnce
 
 AS_ASKED = "as asked for"
@@ -24,6 +25,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     message: str = ""
     measured_ms: float | None = None
+    heard_ms: float | None = None  # by one clock, where libvirt counts over two
     measured_by: str = ""
     not_measured: str = ""
     gone: bool = False
@@ -53,9 +55,15 @@ class DrainRow(msgspec.Struct, frozen=True, kw_only=True):
     predicted_low_ms: float | None
     predicted_high_ms: float | None
     measured_ms: float | None
+    heard_ms: float | None
     message: str
     migration: str
     age_s: float | None = None
+
+    @property
+    def pause_ms(self) -> float | None:
+        """The measured downtime to reckon with: as it was heard, where the hosts' clocks seem to be apart."""
+        return None if self.measured_ms is None else of_one_clock(self.measured_ms, self.heard_ms)
 
 
 class DrainView(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +105,7 @@ def row_of(item: Item, followed: Followed | None) -> DrainRow:
         predicted_low_ms=item.predicted_low_ms,
         predicted_high_ms=item.predicted_high_ms,
         measured_ms=item.measured_ms,
+        heard_ms=item.heard_ms,
         message=(now.message if now is not None and now.message else item.why),
         migration=item.migration,
         age_s=now.age_s if now is not None else None,
@@ -155,7 +164,7 @@ def report_lines(drain: Drain) -> tuple[str, ...]:
         f"{len(done)} moved, {len(failed)} failed, {len(skipped)} skipped, {len(left)} not begun or not ended"
         + (f" ({drain.status}{': ' + drain.why if drain.why else ''})" if drain.status != "ended" else ""),
     ]
-    measured = sorted(i.measured_ms for i in done if i.measured_ms is not None)
+    measured = sorted(of_one_clock(i.measured_ms, i.heard_ms) for i in done if i.measured_ms is not None)
     if measured:
         unmeasured = len(done) - len(measured)
         lines.append(
@@ -203,6 +212,7 @@ def report(drain: Drain) -> dict[str, Any]:
                 "migration": i.migration or None,
                 "predicted_downtime_ms": {"low": _round(i.predicted_low_ms), "high": _round(i.predicted_high_ms)},
                 "downtime_ms": _round(i.measured_ms),
+                "heard_downtime_ms": _round(i.heard_ms),
                 "measured_by": i.measured_by or None,
                 "not_measured": i.not_measured or None,
             }
@@ -218,7 +228,8 @@ def _downtimes(item: Item) -> str:
         predicted = f"predicted {_ms(item.predicted_low_ms)} to {_ms(item.predicted_high_ms)}"
     if item.measured_ms is None:
         return f"{predicted}, not measured{': ' + item.not_measured if item.not_measured else ''}"
-    return f"{predicted}, measured {_ms(item.measured_ms)}"
+    heard = item.heard_ms if item.heard_ms is not None and doubted(item.measured_ms, item.heard_ms) else None
+    return f"{predicted}, measured {_ms(item.measured_ms)}{'' if heard is None else f', heard {_ms(heard)}'}"
 
 
 def _ms(milliseconds: float) -> str:

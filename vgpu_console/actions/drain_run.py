@@ -377,6 +377,7 @@ class DrainRunner:
                 end=end.kind,
                 ended_at=self._clock(),
                 measured_ms=end.measured_ms,
+                heard_ms=end.heard_ms,
                 measured_by=end.measured_by,
                 not_measured=end.not_measured,
             )

@@ -9,6 +9,7 @@ from vgpu_console.migration_history import HistoryError, MigrationHistory, Migra
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
 from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.model.migration_trace import nova_seconds
+from vgpu_console.rules.migration.downtime import told_ms
 
 
 def record_of(timeline: Timeline, cloud: str) -> MigrationRecord:
@@ -38,6 +39,7 @@ def record_of(timeline: Timeline, cloud: str) -> MigrationRecord:
         measured_by=job.source if job is not None else "",
         not_measured=why,
         rate=sum(rates) / len(rates) if rates else None,
+        heard_ms=job.heard_ms if job is not None else None,
     )
 
 
@@ -46,7 +48,8 @@ def outcome_words(timeline: Timeline) -> str:
     end = timeline.end
     if end is None:
         return f"migration {timeline.migration} is {timeline.status or 'not found'}"
-    pause = f", downtime {timeline.downtime_ms} ms" if timeline.downtime_ms is not None else ""
+    job = timeline.measured
+    pause = f", downtime {told_ms(job.downtime_ms, job.heard_ms)}" if isinstance(job, CompletedJob) else ""
     return f"{end.title}{pause} (migration {timeline.migration})"
 
 

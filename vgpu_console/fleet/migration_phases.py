@@ -131,7 +131,8 @@ def _skews(move: Move, snapshot: Snapshot) -> tuple[str, ...]:
         error = (host.clock_error_s or 0.0) if host is not None else 0.0
         if skew is not None and abs(skew) - error > SKEW_S:
             out.append(f"the clock of {name} is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}")
-    doubt = clocks_apart(move.measured) if isinstance(move.measured, CompletedJob) else ""
+    job = move.measured
+    doubt = clocks_apart(job.downtime_ms, job.heard_ms) if isinstance(job, CompletedJob) else ""
     return (*out, doubt) if doubt else tuple(out)
 
 

@@ -11,6 +11,7 @@ from vgpu_console.migration_history import MigrationRecord
 from vgpu_console.model.snapshot import Migration, Snapshot
 from vgpu_console.reports.section import Section, data_only, words_only
 from vgpu_console.reports.wording import moment, seconds, stamp
+from vgpu_console.rules.migration.downtime import doubted
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import VIEWS, Column, column, empty_reason
 
@@ -32,6 +33,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     predicted_low_ms: float | None
     predicted_high_ms: float | None
     downtime_ms: float | None
+    heard_ms: float | None
     measured_by: str | None
     not_measured: str | None
 
@@ -61,6 +63,7 @@ def _move(record: MigrationRecord, now: Migration | None) -> Move:
         predicted_low_ms=record.predicted_low_ms,
         predicted_high_ms=record.predicted_high_ms,
         downtime_ms=record.downtime_ms,
+        heard_ms=record.heard_ms,
         measured_by=record.measured_by or None,
         not_measured=record.not_measured or None,
     )
@@ -82,6 +85,7 @@ def _of_nova(now: Migration) -> Move:
         predicted_low_ms=None,
         predicted_high_ms=None,
         downtime_ms=now.downtime_ms,
+        heard_ms=None,
         measured_by=None,
         not_measured=None if now.running or now.downtime_ms is not None else "this console did not follow it",
     )
@@ -105,7 +109,8 @@ def _predicted(move: Move) -> str:
 
 def _measured(move: Move) -> str | None:
     if move.downtime_ms is not None:
-        return seconds(move.downtime_ms)
+        heard = f" (heard {seconds(move.heard_ms)})" if doubted(move.downtime_ms, move.heard_ms) else ""
+        return f"{seconds(move.downtime_ms)}{heard}"
     return "under way" if move.running else f"? ({move.not_measured or 'not measured'})"
 
 
@@ -141,6 +146,7 @@ def migrations(
             words_only("measured", _measured, right=True),
             data_only("measured_by", lambda m: m.measured_by),
             data_only("not_measured", lambda m: m.not_measured),
+            data_only("heard_downtime_ms", lambda m: m.heard_ms),
         ),
         moves(snapshot, history),
         empty_reason(VIEWS["migrations"], snapshot, Filters()) + ("" if history_gap else ", nor does the history"),

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgpu_console.model.migration_job import CompletedJob
 from vgpu_console.rules.migration.downtime import (
     PastMove,
     Rate,
     clocks_apart,
     ladder,
+    of_one_clock,
     predict,
     reached_after_s,
+    told_ms,
     tracks_dirty_pages,
 )
 
@@ -132,17 +133,18 @@ class TestLadder:
 
 
 @pytest.mark.parametrize(
-    ("downtime_ms", "heard_ms", "doubted"),
+    ("downtime_ms", "heard_ms", "doubt", "told"),
     [
-        (2648, 1460, True),  # the destination's clock is ahead
-        (0, 1460, True),  # it is behind: libvirt tells next to nothing
-        (475, 740, False),  # the events' journeys
-        (9000, 8000, False),  # a second of eight
-        (2648, None, False),  # nothing was heard
+        (2648, 1460, True, "2648 ms (heard 1460 ms)"),  # the destination's clock is ahead
+        (0, 1460, True, "0 ms (heard 1460 ms)"),  # it is behind: libvirt tells next to nothing
+        (475, 740, False, "475 ms"),  # the events' journeys
+        (9000, 8000, False, "9000 ms"),  # a second of eight
+        (2648, None, False, "2648 ms"),  # nothing was heard
     ],
 )
 def test_a_figure_over_two_clocks_is_doubted_by_what_one_clock_heard(
-    downtime_ms: int, heard_ms: int | None, doubted: bool
+    downtime_ms: int, heard_ms: int | None, doubt: bool, told: str
 ) -> None:
-    job = CompletedJob(downtime_ms=downtime_ms, source="JOB_COMPLETED event of the source", heard_ms=heard_ms)
-    assert (f"heard here: {heard_ms} ms" in clocks_apart(job)) is doubted
+    assert (f"heard here: {heard_ms} ms" in clocks_apart(downtime_ms, heard_ms)) is doubt
+    assert of_one_clock(downtime_ms, heard_ms) == (heard_ms if doubt else downtime_ms)
+    assert told_ms(downtime_ms, heard_ms) == told

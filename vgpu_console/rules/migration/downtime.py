@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from vgpu_console.model.migration_job import CompletedJob
-
 MIB = 1024 * 1024
 
 ASSUMED_RATE = (800_000_000.0, 1_100_000_000.0)
@@ -32,7 +30,7 @@ _UNTRACKED = frozenset({"Kepler", "Maxwell", "Pascal", "Volta", "Turing", "Amper
 
 
 class PastMove(msgspec.Struct, frozen=True, kw_only=True):
-    """A migration of this fleet whose downtime was measured."""
+    """A migration of this fleet whose downtime was measured. ``heard``: as one clock heard it, since two were apart."""
 
     type_name: str
     source: str
@@ -40,6 +38,7 @@ class PastMove(msgspec.Struct, frozen=True, kw_only=True):
     ram_mib: int
     framebuffer_mib: int
     downtime_ms: float
+    heard: bool = False
 
 
 class Downtime(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,11 +153,14 @@ def _from_history(
         times = measured
     low, high = max(times[0], min(switch_over_ms[0], measured[0])), max(times[-1], measured[0])
     spread = f"{_s(measured[0])} to {_s(measured[-1])}" if measured[0] != measured[-1] else _s(measured[0])
-    basis = (
+    basis = [
         f"{len(moves)} past migrations of {type_name} {where} took {spread}",
         f"scaled from their sizes to {_gib(ram_mib)} of memory and {_gib(framebuffer_mib)} of framebuffer",
-    )
-    return Downtime(low_ms=low, high_ms=high, basis=basis, from_history=len(moves))
+    ]
+    heard = sum(m.heard for m in moves)
+    if heard:
+        basis.append(f"{heard} of them as this console heard it: the clocks of their hosts seem to have been apart")
+    return Downtime(low_ms=low, high_ms=high, basis=tuple(basis), from_history=len(moves))
 
 
 def _with_size(moves: Iterable[PastMove]) -> list[PastMove]:
@@ -203,9 +205,24 @@ HEARD_APART_MS, HEARD_APART = 500, 0.2
 come a little late over a slow line."""
 
 
-def clocks_apart(job: CompletedJob) -> str:
-    """Why libvirt's figure is doubted, since one clock heard another; "" where it is not, or nothing was heard."""
-    heard = job.heard_ms
-    if heard is None or abs(job.downtime_ms - heard) <= max(HEARD_APART_MS, HEARD_APART * heard):
+def doubted(downtime_ms: float, heard_ms: float | None) -> bool:
+    """Whether libvirt's figure, which counts over the clocks of both hosts, is far from what one clock heard."""
+    return heard_ms is not None and abs(downtime_ms - heard_ms) > max(HEARD_APART_MS, HEARD_APART * heard_ms)
+
+
+def clocks_apart(downtime_ms: float, heard_ms: float | None) -> str:
+    """Why libvirt's figure is doubted; "" where it is not, or nothing was heard."""
+    if heard_ms is None or not doubted(downtime_ms, heard_ms):
         return ""
-    return f"heard here: {heard} ms; libvirt counts over the clocks of both hosts, which seem to be apart"
+    return f"heard here: {heard_ms:.0f} ms; libvirt counts over the clocks of both hosts, which seem to be apart"
+
+
+def of_one_clock(downtime_ms: float, heard_ms: float | None) -> float:
+    """The figure to reckon with: libvirt's, or what was heard where libvirt's is doubted."""
+    return heard_ms if heard_ms is not None and doubted(downtime_ms, heard_ms) else downtime_ms
+
+
+def told_ms(downtime_ms: float, heard_ms: float | None) -> str:
+    """A measured downtime in milliseconds, with what was heard where that differs: ``2648 ms (heard 1460 ms)``."""
+    heard = f" (heard {heard_ms:.0f} ms)" if heard_ms is not None and doubted(downtime_ms, heard_ms) else ""
+    return f"{downtime_ms:.0f} ms{heard}"
