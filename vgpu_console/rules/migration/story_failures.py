@@ -206,8 +206,8 @@ def split_brain(clues: Clues, row: MigrationFacts) -> End:
             ),
             *heal(clues, row, "once Nova says that the server is on the destination, free what the migration holds"),
             Mend(
-                words=f"or, if the guest may be lost: end it on {target}, give the server its allocations on {source} "
-                f"back, and only then reboot it hard",
+                words=f"or, if the guest may be lost: end it on {target}, restart nova-compute there, which keeps its "
+                f"device reserved, give the server its allocations on {source} back, and only then reboot it hard",
                 command=f"ssh {shlex.quote(target or '')} sudo virsh destroy {row.server_id}",
             ),
         ),
