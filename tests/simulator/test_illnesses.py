@@ -30,7 +30,7 @@ COMPANIONS: dict[str, frozenset[str]] = {
 NOT_MADE: dict[str, str] = {
     "source-stale": "whatever is due is asked again: only a console that was held still shows such a source",
 }
-"""Diagnoses that the simulated fleet cannot have, each with the reason."""
+"""Diagnoses that no scenario has, each with the reason."""
 
 LATER_S: dict[str, float] = {}
 """Diagnoses that are told only by a later reading: so many seconds after the first one."""
@@ -74,6 +74,20 @@ def test_a_fleet_is_ill_of_just_one_thing(diagnosis: str) -> None:
     found = {finding.id for finding in snapshot.findings}
     assert diagnosis in found
     assert found - {diagnosis} == COMPANIONS.get(diagnosis, frozenset())
+
+
+def test_a_console_that_was_held_still_finds_stale_sources_alone() -> None:
+    clock = [NOW]
+    fleet = Fleet(Settings(), DemoChoice("well"), clock=lambda: clock[0])
+    try:
+        assert fleet.snapshot(20.0).findings == ()
+        clock[0] += 3600.0
+        held = fleet.joiner.join(fleet.facts(), clock[0])
+    finally:
+        fleet.close()
+    assert {finding.id for finding in held.findings} == {"source-stale"}
+    assert {finding.object for finding in held.findings} >= {"nova", "placement", "keystone", "host gpu-01"}
+    assert held.unlooked == ()
 
 
 @pytest.mark.parametrize("diagnosis", sorted(ILLNESSES))
