@@ -101,7 +101,7 @@ def test_planted_secrets_and_places_are_in_no_file_of_it(tmp_path: Path) -> None
     told = {**SECRETS, **{place: place for place in PLACES}}
     assert [what for what, secret in told.items() if secret in everything] == []
     assert str(tmp_path) not in everything
-    for piece in ("Tr0ub4dor", "dbPassw0rd", "acme", "alice", "liddell", "fra-7", "77aa", "bastion"):
+    for piece in ("Tr0ub4dor", "dbPassw0rd", "acme", "alice", "liddell", "fra-7", "77aa77aa", "bastion"):
         assert piece not in everything
 
 
