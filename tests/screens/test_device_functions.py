@@ -93,6 +93,13 @@ def test_the_console_enables_functions_where_it_may(demo: Demo) -> None:
     assert demo.results() == ["done"]
 
 
+async def waits_for_the_operator(app: VgpuConsoleApp, pilot: Driver) -> None:
+    """Until the console counts functions that nobody has enabled yet, and says what esc does now."""
+    await until_dialog(pilot, ApplyDialog)
+    await until(pilot, lambda: "0 / 16" in page(app))
+    await until(pilot, lambda: "esc stops waiting" in screen_text(app))
+
+
 def test_the_operators_command_is_shown_and_copied_and_the_functions_are_counted(tmp_path: Path) -> None:
     demo = Demo(tmp_path, hosts=True, by_hand=True)
     command = f"/usr/lib/nvidia/sriov-manage -e {SECOND}"
@@ -102,10 +109,8 @@ def test_the_operators_command_is_shown_and_copied_and_the_functions_are_counted
         await on_host(app, pilot, "gpu-02", f"gpu:{SECOND}")
         await press(pilot, "v")
         await confirm(app, pilot)
-        await until_dialog(pilot, ApplyDialog)
-        await until(pilot, lambda: "0 / 16" in page(app))
+        await waits_for_the_operator(app, pilot)
         assert command in page(app)
-        assert "esc stops waiting" in screen_text(app)
         await press(pilot, "c")
         assert app.clipboard == command
         board.set_vfs(4)
@@ -124,8 +129,7 @@ def test_escape_stops_waiting_for_the_operator_and_tells_what_is_there(tmp_path:
         await on_host(app, pilot, "gpu-02", f"gpu:{SECOND}")
         await press(pilot, "v")
         await confirm(app, pilot)
-        await until_dialog(pilot, ApplyDialog)
-        await until(pilot, lambda: "0 / 16" in page(app))
+        await waits_for_the_operator(app, pilot)
         await press(pilot, "escape")
         await until(pilot, lambda: "not verified" in page(app))
         assert "The console waits no longer" in page(app)
@@ -144,8 +148,7 @@ def test_leaving_the_console_ends_the_waiting(tmp_path: Path) -> None:
         await on_host(app, pilot, "gpu-02", f"gpu:{SECOND}")
         await press(pilot, "v")
         await confirm(app, pilot)
-        await until_dialog(pilot, ApplyDialog)
-        await until(pilot, lambda: "0 / 16" in page(app))
+        await waits_for_the_operator(app, pilot)
         app.exit()
 
     demo.run(test)
