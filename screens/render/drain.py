@@ -97,10 +97,10 @@ def _bar(share: int) -> Cell:
 
 
 def downtime(row: DrainRow) -> Cell:
-    """What was measured, or heard where the clocks of both hosts make that doubtful; before that the prediction."""
+    """What was measured, or with a sign what was heard in its place; before that the prediction with a tilde."""
     if row.pause_ms is not None:
-        heard: tuple[Span, ...] = ((" heard", "warn"),) if row.pause_ms != row.measured_ms else ()
-        return Cell(((milliseconds(row.pause_ms), ""), *heard), row.pause_ms)
+        sign: tuple[Span, ...] = ((f"{glyphs().warn} ", "warn"),) if _doubt(row) else ()
+        return Cell((*sign, (milliseconds(row.pause_ms), "")), row.pause_ms)
     if row.state == "done":
         return Cell((("? not told", "unknown"),))
     told = downtime_range(row.predicted_low_ms, row.predicted_high_ms)
@@ -109,10 +109,22 @@ def downtime(row: DrainRow) -> Cell:
     return Cell(((f"~{told}", "muted"),))
 
 
+def _doubt(row: DrainRow) -> str:
+    """Why what was heard stands where libvirt measured something else; "" where it does not."""
+    if row.measured_ms is None or row.pause_ms == row.measured_ms:
+        return ""
+    counted = milliseconds(row.measured_ms)
+    return f"heard here; libvirt counts {counted} over the clocks of both hosts, which seem to be apart"
+
+
+def _said(row: DrainRow) -> str:
+    return "; ".join(one for one in (row.message, _doubt(row)) if one)
+
+
 def result(row: DrainRow) -> Span:
     """What it came to, or what it waits for."""
     if row.state == "done":
-        return row.message or "completed", "warn" if row.message else "muted"
+        return _said(row) or "completed", "warn" if _said(row) else "muted"
     tones = {"failed": "fail", "skipped": "warn"}
     return row.message, tones.get(row.state, "muted")
 
@@ -146,10 +158,10 @@ def is_fault(row: DrainRow) -> bool:
 
 def row_lines(row: DrainRow | None, width: int, most: int) -> list[Line]:
     """All that is said of the row under the cursor; the table has room for its beginning only."""
-    if row is None or not row.message:
+    if row is None or not _said(row):
         return []
     sign, tone = state(row)
-    lines = hang(((f"{row.name or row.server}  ", "title"), (f"{sign}  ", tone)), row.message, "", width)
+    lines = hang(((f"{row.name or row.server}  ", "title"), (f"{sign}  ", tone)), _said(row), "", width)
     if len(lines) > most:
         lines = [*lines[: most - 1], (*lines[most - 1], (f" {glyphs().more}", "muted"))]
     return lines
