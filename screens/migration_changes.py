@@ -10,7 +10,9 @@ from textual.message import Message
 
 from vgpu_console.actions.plan import Plan, PlanError
 from vgpu_console.model.migration_timeline import Timeline
+from vgpu_console.rules.migration.downtime import told_downtime
 from vgpu_console.screens.change_run import ChangeRun
+from vgpu_console.screens.render.timeline import milliseconds
 from vgpu_console.screens.seams import Mover
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class MigrationChanges:
             return
         words = f"{timeline.name}: {end.title}"
         if timeline.downtime_ms is not None:
-            words += f", downtime {timeline.downtime_ms / 1000:.2f} s"
+            words += f", downtime {told_downtime(timeline.downtime_ms, timeline.heard_ms, milliseconds)}"
         elif end.mends:
             words += "; 4 and enter show what mends it"
         self._app.say(words, {"warn": "warning", "fail": "error"}.get(end.severity, "information"))  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ from vgpu_console.fleet.drain_places import plan_drain
 from vgpu_console.migration_history import HistoryError
 from vgpu_console.model.facts import Facts
 from vgpu_console.model.snapshot import Snapshot
-from vgpu_console.rules.migration.downtime import PastMove, told_ms
+from vgpu_console.rules.migration.downtime import PastMove, told_downtime
 from vgpu_console.rules.migration.drain_words import DrainPlan
 from vgpu_console.rules.migration.scene import UnknownHost
 from vgpu_console.sources.nova_migrations import NovaMigrations
@@ -370,7 +370,7 @@ def _row_words(row: DrainRow) -> str:
     way = f"{row.name} → {row.destination}" if row.destination else row.name
     words = {"starting": "asking Nova", "running": row.phase or "begun", "done": "moved"}.get(row.state, row.state)
     if row.state == "done":
-        pause = "not measured" if row.measured_ms is None else told_ms(row.measured_ms, row.heard_ms)
+        pause = "not measured" if row.measured_ms is None else told_downtime(row.measured_ms, row.heard_ms)
         words += f", downtime {pause}"
     return f"{way}: {words}{f': {row.message}' if row.message else ''}"
 

@@ -14,7 +14,7 @@ from vgpu_console.cli_output import write
 from vgpu_console.cli_run import FAILED, NAME, OK, demo_of, layout, say, settings_of
 from vgpu_console.migration_history import HistoryError, MigrationHistory, MigrationRecord, default_path, percentiles
 from vgpu_console.model.snapshot import Migration, Snapshot
-from vgpu_console.rules.migration.downtime import doubted
+from vgpu_console.rules.migration.downtime import told_downtime
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import VIEWS, Column, View
 
@@ -29,9 +29,7 @@ def _data(name: str, field: str = "") -> Column:
 
 def _downtime(record: MigrationRecord) -> str | None:
     """What was heard stands beside the figure that it makes doubtful."""
-    if record.downtime_ms is None or not doubted(record.downtime_ms, record.heard_ms):
-        return None
-    return f"{record.downtime_ms:.0f} (heard {record.heard_ms:.0f})"
+    return None if record.downtime_ms is None else told_downtime(record.downtime_ms, record.heard_ms, "{:.0f}".format)
 
 
 def _when(name: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from vgpu_console.rules.migration.downtime import PastMove, doubted, of_one_clock
+from vgpu_console.rules.migration.downtime import PastMove, of_one_clock
 
 SCHEMA = 2
 BUSY_S = 3.0
@@ -136,11 +136,10 @@ class MigrationHistory:
                 ram_mib=int(r.ram_mib),
                 framebuffer_mib=int(r.framebuffer_mib),
                 downtime_ms=r.pause_ms,
-                heard=doubted(r.downtime_ms, r.heard_ms),
+                heard=r.pause_ms != r.downtime_ms,
             )
             for r in self.records(cloud=cloud)
             if r.end == "completed"
-            and r.downtime_ms is not None
             and r.pause_ms is not None
             and r.ram_mib is not None
             and r.framebuffer_mib is not None
@@ -151,7 +150,8 @@ class MigrationHistory:
         if not self.path.exists():
             return []
         with self._telling("read"), contextlib.closing(self._connect("ro")) as database:
-            lacking = {name for added, name in _ADDED.items() if added > self._schema_of(database)}
+            schema = self._schema_of(database)
+            lacking = {name for added, name in _ADDED.items() if added > schema}
             columns = ", ".join("NULL" if name in lacking else f'"{name}"' for name in _NAMES)
             # the names above and words of this class, nothing that was given
             return database.execute(f"SELECT {columns} FROM migration {which}", values).fetchall()  # noqa: S608

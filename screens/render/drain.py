@@ -11,7 +11,7 @@ from vgpu_console.actions.drain_desk import KnownDrain
 from vgpu_console.actions.drain_report import AS_ASKED, DrainRow, DrainView, report_lines
 from vgpu_console.screens.render import words
 from vgpu_console.screens.render.migrate_check import downtime_range
-from vgpu_console.screens.render.timeline import clock_word, milliseconds
+from vgpu_console.screens.render.timeline import clock_word, measured_cell, milliseconds
 from vgpu_console.screens.render.wrap import Line, hang
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, glyphs, text
 from vgpu_console.screens.widgets.columns import Column
@@ -98,9 +98,8 @@ def _bar(share: int) -> Cell:
 
 def downtime(row: DrainRow) -> Cell:
     """What was measured, or with a sign what was heard in its place; before that the prediction with a tilde."""
-    if row.pause_ms is not None:
-        sign: tuple[Span, ...] = ((f"{glyphs().warn} ", "warn"),) if _doubt(row) else ()
-        return Cell((*sign, (milliseconds(row.pause_ms), "")), row.pause_ms)
+    if row.measured_ms is not None:
+        return measured_cell(row.measured_ms, row.heard_ms)
     if row.state == "done":
         return Cell((("? not told", "unknown"),))
     told = downtime_range(row.predicted_low_ms, row.predicted_high_ms)
@@ -109,16 +108,8 @@ def downtime(row: DrainRow) -> Cell:
     return Cell(((f"~{told}", "muted"),))
 
 
-def _doubt(row: DrainRow) -> str:
-    """Why what was heard stands where libvirt measured something else; "" where it does not."""
-    if row.measured_ms is None or row.pause_ms == row.measured_ms:
-        return ""
-    counted = milliseconds(row.measured_ms)
-    return f"heard here; libvirt counts {counted} over the clocks of both hosts, which seem to be apart"
-
-
 def _said(row: DrainRow) -> str:
-    return "; ".join(one for one in (row.message, _doubt(row)) if one)
+    return "; ".join(one for one in (row.message, row.doubt) if one)
 
 
 def result(row: DrainRow) -> Span:

@@ -11,7 +11,7 @@ from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.model.snapshot import Migration, Snapshot
 from vgpu_console.screens.render import marks, words
 from vgpu_console.screens.render.migrate_check import downtime_range
-from vgpu_console.screens.render.timeline import end_span, milliseconds
+from vgpu_console.screens.render.timeline import end_span, measured_cell
 from vgpu_console.screens.widgets.cells import Cell, Span, bar, text
 from vgpu_console.screens.widgets.columns import Column
 from vgpu_console.screens.widgets.fleet_table import TableRow
@@ -94,6 +94,7 @@ class Known(NamedTuple):
     severity: Severity = "ok"
     trouble: str = ""
     downtime_ms: float | None = None
+    heard_ms: float | None = None
     low_ms: float | None = None
     high_ms: float | None = None
 
@@ -114,6 +115,7 @@ def known_of(timeline: Timeline | None, record: MigrationRecord | None) -> Known
             severity=story.severity if story is not None else "ok",
             trouble=story.title if story is not None and wrong else "",
             downtime_ms=timeline.downtime_ms,
+            heard_ms=timeline.heard_ms,
             low_ms=timeline.predicted_low_ms,
             high_ms=timeline.predicted_high_ms,
         )
@@ -124,6 +126,7 @@ def known_of(timeline: Timeline | None, record: MigrationRecord | None) -> Known
         end=record.end,
         severity=severity,
         downtime_ms=record.downtime_ms,
+        heard_ms=record.heard_ms,
         low_ms=record.predicted_low_ms,
         high_ms=record.predicted_high_ms,
     )
@@ -139,10 +142,10 @@ def told_status(migration: Migration, known: Known) -> Span:
 
 
 def downtime(migration: Migration, known: Known) -> Cell:
-    """The measured one; the prediction with a tilde while it runs."""
+    """The measured one, or with a sign what was heard in its place; the prediction with a tilde while it runs."""
     measured = known.downtime_ms if known.downtime_ms is not None else migration.downtime_ms
     if measured is not None:
-        return Cell(((milliseconds(measured), ""),), measured)
+        return measured_cell(measured, known.heard_ms)
     told = downtime_range(known.low_ms, known.high_ms) if migration.running else ""
     return Cell(((f"~{told}", "muted"),), None) if told else Cell((("–", "muted"),), None)
 

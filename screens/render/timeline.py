@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from vgpu_console.model.migration_end import End, Mend, Severity
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
 from vgpu_console.model.migration_timeline import Phase, PhaseState, Timeline, Voice
+from vgpu_console.rules.migration.downtime import of_one_clock, told_downtime
 from vgpu_console.screens.render import words
 from vgpu_console.screens.render.migrate_check import downtime_range
 from vgpu_console.screens.render.plans import check_lines
 from vgpu_console.screens.render.wrap import Line, hang
-from vgpu_console.screens.widgets.cells import Kind, Span, bar, glyphs
+from vgpu_console.screens.widgets.cells import Cell, Kind, Span, bar, glyphs
 
 KEYS_OF: Mapping[str, str] = {"migrate.abort": "a", "migrate.force": "f", "migrate.reset": "R", "migrate.heal": "H"}
 """The keys of the plans that a mend may name."""
@@ -172,15 +173,16 @@ def sparkline(rates: Sequence[float | None], most: int) -> tuple[Span, ...]:
 
 def downtime_lines(timeline: Timeline, width: int) -> list[Line]:
     """Predicted against measured; while it runs what libvirt expects, which is no measure."""
-    told = downtime_range(timeline.predicted_low_ms, timeline.predicted_high_ms) or "not known"
+    predicted = downtime_range(timeline.predicted_low_ms, timeline.predicted_high_ms) or "not known"
     first: list[Span] = [("Downtime     ", "title")]
     measured = timeline.measured
     if isinstance(measured, CompletedJob):
-        first += [(f"measured {milliseconds(measured.downtime_ms)}", "accent"), (f"   predicted {told}", "muted")]
+        pause = told_downtime(measured.downtime_ms, measured.heard_ms, milliseconds)
+        first += [(f"measured {pause}", "accent"), (f"   predicted {predicted}", "muted")]
         return [tuple(first), *hang(((" " * _LABEL, ""),), f"by the {measured.source}", "muted", width)]
     if isinstance(measured, NotMeasured) and timeline.end is not None:
-        return hang((*first, (f"predicted {told}   ", "muted")), str(measured), "unknown", width)
-    first.append((f"predicted {told}", ""))
+        return hang((*first, (f"predicted {predicted}   ", "muted")), str(measured), "unknown", width)
+    first.append((f"predicted {predicted}", ""))
     if timeline.expected_downtime_ms is not None and timeline.end is None:
         first.append((f"   libvirt's limit now {milliseconds(timeline.expected_downtime_ms)}", "muted"))
     return [tuple(first)]
@@ -189,6 +191,13 @@ def downtime_lines(timeline: Timeline, width: int) -> list[Line]:
 def milliseconds(value: float) -> str:
     """``0.42 s``, ``2.31 s``, ``21.4 s``."""
     return f"{value / 1000:.2f} s" if value < 10_000 else f"{value / 1000:.1f} s"
+
+
+def measured_cell(downtime_ms: float, heard_ms: float | None) -> Cell:
+    """A measured downtime for a table, or with a sign what was heard in its place."""
+    pause = of_one_clock(downtime_ms, heard_ms)
+    sign: tuple[Span, ...] = ((f"{glyphs().warn} ", "warn"),) if pause != downtime_ms else ()
+    return Cell((*sign, (milliseconds(pause), "")), pause)
 
 
 def source_lines(timeline: Timeline, width: int, now: float) -> list[Line]:

@@ -191,5 +191,5 @@ def test_a_downtime_over_clocks_that_are_apart_is_summed_as_it_was_heard() -> No
     moved = msgspec.structs.replace(ITEMS[0], measured_ms=5500.0, heard_ms=1400.0)
     text = "\n".join(report_lines(drain(items=(moved,))))
     assert "together 1.4 s" in text
-    assert "measured 5.5 s, heard 1.4 s" in text
+    assert "measured 5.5 s (heard 1.4 s)" in text
     assert report(drain(items=(moved,)))["servers"][0]["heard_downtime_ms"] == 1400

@@ -341,6 +341,29 @@ def test_the_list_tells_ends_and_downtimes() -> None:
     drive(VgpuConsoleApp(lambda: engine, clock=lambda: NOW), test)
 
 
+def test_a_downtime_over_clocks_that_are_apart_is_nowhere_shown_as_if_it_were_sure() -> None:
+    """On the timeline, in the list, for one that is followed and one of the history, and in the message at its end."""
+    assert isinstance(DONE.measured, CompletedJob)
+    apart = msgspec.structs.replace(DONE, measured=msgspec.structs.replace(DONE.measured, heard_ms=1_460))
+    old = msgspec.structs.replace(row_of(BAD), uuid="old", server_id="x", server="vm-old")
+    record = MigrationRecord(migration="old", end="completed", downtime_ms=8_412.0, heard_ms=2_150.0)
+    mover = StillMover(facts(), apart, records={"old": record})
+    engine = engine_of(mover, migrations=(row_of(apart), old))
+
+    async def test(app: VgpuConsoleApp, pilot: Driver) -> None:
+        mover.on_settled(apart)
+        await until(pilot, lambda: any("downtime 23.4 s (heard 1.46 s)" in toast for toast in toasts(app)))
+        await press(pilot, "4")
+        await until(pilot, lambda: len(row_ids(app)) == 2)
+        rows = {row.id: " ".join(cell.text for cell in row.cells) for row in pane(app).table.rows}
+        assert "! 1.46 s" in rows[UUID]
+        assert "! 2.15 s" in rows["old"]
+        await opened(app, pilot)
+        await until(pilot, lambda: "measured 23.4 s (heard 1.46 s)" in screen_text(app))
+
+    drive(VgpuConsoleApp(lambda: engine, clock=lambda: NOW), test)
+
+
 # On the embedded cloud ------------------------------------------------------------------------------------------------
 
 

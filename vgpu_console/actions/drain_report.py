@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from vgpu_console.actions.drain import Drain, DrainStatus, Item, ItemState
-from vgpu_console.rules.migration.downtime import doubted, of_one_clock
+from vgpu_console.rules.migration.downtime import clocks_apart, of_one_clock, told_downtime
 from vgpu_console.rules.migration.drain_words import AtOnce
 
 AS_ASKED = "as asked for"
@@ -64,6 +64,11 @@ class DrainRow(msgspec.Struct, frozen=True, kw_only=True):
     def pause_ms(self) -> float | None:
         """The measured downtime to reckon with: as it was heard, where the hosts' clocks seem to be apart."""
         return None if self.measured_ms is None else of_one_clock(self.measured_ms, self.heard_ms)
+
+    @property
+    def doubt(self) -> str:
+        """Why what was heard stands where libvirt measured something else; "" where it does not."""
+        return "" if self.measured_ms is None else clocks_apart(self.measured_ms, self.heard_ms)
 
 
 class DrainView(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,8 +233,7 @@ def _downtimes(item: Item) -> str:
         predicted = f"predicted {_ms(item.predicted_low_ms)} to {_ms(item.predicted_high_ms)}"
     if item.measured_ms is None:
         return f"{predicted}, not measured{': ' + item.not_measured if item.not_measured else ''}"
-    heard = item.heard_ms if item.heard_ms is not None and doubted(item.measured_ms, item.heard_ms) else None
-    return f"{predicted}, measured {_ms(item.measured_ms)}{'' if heard is None else f', heard {_ms(heard)}'}"
+    return f"{predicted}, measured {told_downtime(item.measured_ms, item.heard_ms, _ms)}"
 
 
 def _ms(milliseconds: float) -> str:

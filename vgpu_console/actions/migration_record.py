@@ -9,7 +9,7 @@ from vgpu_console.migration_history import HistoryError, MigrationHistory, Migra
 from vgpu_console.model.migration_job import CompletedJob, NotMeasured
 from vgpu_console.model.migration_timeline import Timeline
 from vgpu_console.model.migration_trace import nova_seconds
-from vgpu_console.rules.migration.downtime import told_ms
+from vgpu_console.rules.migration.downtime import told_downtime
 
 
 def record_of(timeline: Timeline, cloud: str) -> MigrationRecord:
@@ -48,8 +48,8 @@ def outcome_words(timeline: Timeline) -> str:
     end = timeline.end
     if end is None:
         return f"migration {timeline.migration} is {timeline.status or 'not found'}"
-    job = timeline.measured
-    pause = f", downtime {told_ms(job.downtime_ms, job.heard_ms)}" if isinstance(job, CompletedJob) else ""
+    measured = timeline.downtime_ms
+    pause = f", downtime {told_downtime(measured, timeline.heard_ms)}" if measured is not None else ""
     return f"{end.title}{pause} (migration {timeline.migration})"
 
 

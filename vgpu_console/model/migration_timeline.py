@@ -129,3 +129,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     def downtime_ms(self) -> int | None:
         """The measured one."""
         return self.measured.downtime_ms if isinstance(self.measured, CompletedJob) else None
+
+    @property
+    def heard_ms(self) -> int | None:
+        """The same as this console heard it, by one clock; None when it did not."""
+        return self.measured.heard_ms if isinstance(self.measured, CompletedJob) else None

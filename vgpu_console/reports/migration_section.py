@@ -11,7 +11,7 @@ from vgpu_console.migration_history import MigrationRecord
 from vgpu_console.model.snapshot import Migration, Snapshot
 from vgpu_console.reports.section import Section, data_only, words_only
 from vgpu_console.reports.wording import moment, seconds, stamp
-from vgpu_console.rules.migration.downtime import doubted
+from vgpu_console.rules.migration.downtime import told_downtime
 from vgpu_console.view_filters import Filters
 from vgpu_console.views import VIEWS, Column, column, empty_reason
 
@@ -109,8 +109,7 @@ def _predicted(move: Move) -> str:
 
 def _measured(move: Move) -> str | None:
     if move.downtime_ms is not None:
-        heard = f" (heard {seconds(move.heard_ms)})" if doubted(move.downtime_ms, move.heard_ms) else ""
-        return f"{seconds(move.downtime_ms)}{heard}"
+        return told_downtime(move.downtime_ms, move.heard_ms, lambda ms: seconds(ms) or "")
     return "under way" if move.running else f"? ({move.not_measured or 'not measured'})"
 
 

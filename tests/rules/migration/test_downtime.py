@@ -16,7 +16,7 @@ from vgpu_console.rules.migration.downtime import (
     of_one_clock,
     predict,
     reached_after_s,
-    told_ms,
+    told_downtime,
     tracks_dirty_pages,
 )
 
@@ -133,7 +133,7 @@ class TestLadder:
 
 
 @pytest.mark.parametrize(
-    ("downtime_ms", "heard_ms", "doubt", "told"),
+    ("downtime_ms", "heard_ms", "doubt", "words"),
     [
         (2648, 1460, True, "2648 ms (heard 1460 ms)"),  # the destination's clock is ahead
         (0, 1460, True, "0 ms (heard 1460 ms)"),  # it is behind: libvirt tells next to nothing
@@ -143,8 +143,8 @@ class TestLadder:
     ],
 )
 def test_a_figure_over_two_clocks_is_doubted_by_what_one_clock_heard(
-    downtime_ms: int, heard_ms: int | None, doubt: bool, told: str
+    downtime_ms: int, heard_ms: int | None, doubt: bool, words: str
 ) -> None:
     assert (f"heard here: {heard_ms} ms" in clocks_apart(downtime_ms, heard_ms)) is doubt
     assert of_one_clock(downtime_ms, heard_ms) == (heard_ms if doubt else downtime_ms)
-    assert told_ms(downtime_ms, heard_ms) == told
+    assert told_downtime(downtime_ms, heard_ms) == words

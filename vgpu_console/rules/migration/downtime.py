@@ -8,7 +8,7 @@ docs/devel/migration/vfio.rst). A fleet's own past migrations know better than a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -214,7 +214,10 @@ def clocks_apart(downtime_ms: float, heard_ms: float | None) -> str:
     """Why libvirt's figure is doubted; "" where it is not, or nothing was heard."""
     if heard_ms is None or not doubted(downtime_ms, heard_ms):
         return ""
-    return f"heard here: {heard_ms:.0f} ms; libvirt counts over the clocks of both hosts, which seem to be apart"
+    return (
+        f"heard here: {_in_ms(heard_ms)}; libvirt counts {_in_ms(downtime_ms)} over the clocks of both hosts, which "
+        "seem to be apart"
+    )
 
 
 def of_one_clock(downtime_ms: float, heard_ms: float | None) -> float:
@@ -222,7 +225,14 @@ def of_one_clock(downtime_ms: float, heard_ms: float | None) -> float:
     return heard_ms if heard_ms is not None and doubted(downtime_ms, heard_ms) else downtime_ms
 
 
-def told_ms(downtime_ms: float, heard_ms: float | None) -> str:
-    """A measured downtime in milliseconds, with what was heard where that differs: ``2648 ms (heard 1460 ms)``."""
-    heard = f" (heard {heard_ms:.0f} ms)" if heard_ms is not None and doubted(downtime_ms, heard_ms) else ""
-    return f"{downtime_ms:.0f} ms{heard}"
+def _in_ms(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms"
+
+
+def told_downtime(downtime_ms: float, heard_ms: float | None, words: Callable[[float], str] = _in_ms) -> str:
+    """A measured downtime, with what was heard where that makes it doubtful: ``2648 ms (heard 1460 ms)``.
+
+    ``words`` says a time that is given in milliseconds.
+    """
+    pause = of_one_clock(downtime_ms, heard_ms)
+    return words(downtime_ms) if pause == downtime_ms else f"{words(downtime_ms)} (heard {words(pause)})"

@@ -9,7 +9,7 @@ from vgpu_console.model.migration_end import End, EndKind, Mend, Severity
 from vgpu_console.model.migration_job import CompletedJob
 from vgpu_console.model.nova import MigrationFacts, Server
 from vgpu_console.rules.migration.clues import Clues, fault_lines, guest_lines, holding_lines, server_line, status_line
-from vgpu_console.rules.migration.downtime import told_ms
+from vgpu_console.rules.migration.downtime import told_downtime
 
 RESET, HEAL, ABORT, FORCE = "migrate.reset", "migrate.heal", "migrate.abort", "migrate.force"
 
@@ -114,7 +114,7 @@ def completed(clues: Clues, row: MigrationFacts) -> End:
     kind: EndKind = "forced" if forced else "completed"
     mends, evidence = heal(clues, row), []
     if isinstance(clues.measured, CompletedJob):
-        pause = f"the guest stood still for {told_ms(clues.measured.downtime_ms, clues.measured.heard_ms)}"
+        pause = f"the guest stood still for {told_downtime(clues.measured.downtime_ms, clues.measured.heard_ms)}"
         teller = row.destination if clues.measured.source.endswith("of the destination") else row.source
         evidence.append(libvirt_says(teller or "", f"{pause} ({clues.measured.source})"))
     words = "the server runs there"
