@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.contract.cloud_under_test import CloudUnderTest
-from tests.lab.device_console import open_device_console  # noqa: F401
-from tests.lab.host_machine import booted_gpu_host, gpu_host  # noqa: F401
+from tests.lab.device_console import open_device_console  # noqa: F401 - fixtures
+from tests.lab.host_machine import booted_gpu_host, gpu_host  # noqa: F401 - fixtures
 from tests.lab.lab import REPOSITORY, Lab
 from tests.lab.lab_fleet import LabFleet
 from tests.lab.quota_console import QuotaConsole

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from vgpu_console.model.facts import CloudIdentity
 from vgpu_console.model.snapshot import Snapshot
@@ -42,7 +43,7 @@ def fleet(count: int, changed: int = 0, round_: int = 0) -> list[TableRow]:
 
 
 class TerminalApp(NarrowUpdates[None]):
-    BINDINGS = [  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "unchanged"),
         Binding("c", "changed"),
         Binding("t", "tick"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources.ssh_desk import desk, server  # noqa: F401
+from tests.sources.ssh_desk import desk, server  # noqa: F401 - fixtures
 
 
 @contextlib.contextmanager

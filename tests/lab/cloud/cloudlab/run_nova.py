@@ -14,6 +14,7 @@ from cloudlab import per_host
 
 per_host.install()
 
+# what is imported from here on finds its state per host
 # ruff: noqa: E402
 import sys
 import threading

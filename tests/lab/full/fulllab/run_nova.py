@@ -10,6 +10,7 @@ from nova import monkey_patch
 
 monkey_patch.patch(backend="threading")
 
+# what is imported from here on finds Nova patched
 # ruff: noqa: E402
 import sys
 import threading
